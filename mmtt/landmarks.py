@@ -1,0 +1,132 @@
+"""Landmark schemes: what the numbers of each finder's points mean.
+
+Every scheme says which of its points are the 68 of iBUG (Sagonas et al., "300 Faces in-the-Wild",
+2013), so that faces found by different finders can be compared, and which extra contours it has.
+`right` and `left` are the subject's own: the right eye is on the left of the picture.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mmtt.errors import UserError, did_you_mean
+
+Points = npt.NDArray[np.float32]
+
+# Slices of the 68 iBUG points.
+JAW = slice(0, 17)
+RIGHT_BROW = slice(17, 22)
+LEFT_BROW = slice(22, 27)
+NOSE_BRIDGE = slice(27, 31)
+NOSE_BASE = slice(31, 36)
+RIGHT_EYE = slice(36, 42)
+LEFT_EYE = slice(42, 48)
+LIPS_OUTER = slice(48, 60)
+LIPS_INNER = slice(60, 68)
+
+
+class Scheme(NamedTuple):
+    """One way to number the points of a face.
+
+    `to_68` lists, for each iBUG point, the index in this scheme. `contours` names closed outlines
+    that are finer than the 68 points; `irises` gives (centre, *rim) for the right and the left eye.
+    """
+
+    name: str
+    count: int
+    to_68: tuple[int, ...]
+    contours: Mapping[str, tuple[int, ...]] = MappingProxyType({})
+    irises: tuple[tuple[int, ...], ...] = ()
+
+
+# Point numbers of MediaPipe Face Mesh with refined irises: face oval, lids, brows and lips follow the
+# connection tables of its Python package; the 68 are the usual nearest vertices.
+_MESH_TO_68 = (
+    162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389,
+    71, 63, 105, 66, 107, 336, 296, 334, 293, 301, 168, 197, 5, 4, 75, 97, 2, 326, 305,
+    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
+    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,
+)  # fmt: skip
+_MESH_CONTOURS = MappingProxyType({
+    "oval": (
+        10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+        152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+    ),
+    "right_eye": (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
+    "left_eye": (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466),
+    "right_brow": (70, 63, 105, 66, 107, 55, 65, 52, 53, 46),
+    "left_brow": (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
+    "lips_outer": (
+        61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146,
+    ),
+    "lips_inner": (
+        78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95,
+    ),
+    "nose": (
+        168, 417, 465, 412, 343, 437, 420, 279, 331, 294, 327, 326, 2, 97, 98, 64, 102, 49, 198,
+        217, 114, 188, 245, 193,
+    ),
+})  # fmt: skip
+
+SCHEMES: Mapping[str, Scheme] = MappingProxyType({
+    "ibug_68": Scheme("ibug_68", 68, tuple(range(68))),
+    "openpose_70": Scheme("openpose_70", 70, tuple(range(68)), irises=((68,), (69,))),
+    "mediapipe_478": Scheme(
+        "mediapipe_478", 478, _MESH_TO_68, _MESH_CONTOURS, ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))
+    ),
+})
+
+
+def scheme(name: str) -> Scheme:
+    """Return the scheme of that name.
+
+    Raises:
+        UserError: unknown name.
+    """
+    if name not in SCHEMES:
+        raise UserError(f"Landmark scheme '{name}' is unknown.{did_you_mean(name, SCHEMES)}")
+    return SCHEMES[name]
+
+
+def points_68(landmarks: Points, scheme_name: str) -> Points:
+    """Return the 68 iBUG points, float32 68×2 x y in pixels, of a face in any scheme."""
+    return np.asarray(landmarks[list(scheme(scheme_name).to_68)], dtype=np.float32)
+
+
+def five_points(landmarks: Points, scheme_name: str) -> Points:
+    """Return right eye, left eye, nose tip, right and left mouth corner: float32 5×2 x y in pixels."""
+    p = points_68(landmarks, scheme_name)
+    eyes = (p[RIGHT_EYE].mean(axis=0), p[LEFT_EYE].mean(axis=0))
+    return np.stack([*eyes, p[30], p[48], p[54]]).astype(np.float32)
+
+
+def interocular(landmarks: Points, scheme_name: str) -> float:
+    """Return the distance between the eye centres in pixels: the unit of all facial lengths here."""
+    eyes = five_points(landmarks, scheme_name)[:2]
+    return float(np.hypot(*(eyes[1] - eyes[0])))
+
+
+def contour(landmarks: Points, scheme_name: str, name: str) -> Points | None:
+    """Return a closed outline, float32 N×2, or None where this scheme has no such contour."""
+    indices = scheme(scheme_name).contours.get(name)
+    return None if indices is None else np.asarray(landmarks[list(indices)], dtype=np.float32)
+
+
+def irises(landmarks: Points, scheme_name: str) -> list[tuple[Points, float]]:
+    """Return (centre x y, radius in pixels) of the right and the left iris; empty where the scheme has none.
+
+    Without rim points the radius is 0.095 of the interocular distance: an adult iris is about 11.7 mm
+    wide and the pupils about 63 mm apart.
+    """
+    found = []
+    for centre, *rim in scheme(scheme_name).irises:
+        middle = landmarks[centre]
+        if rim:
+            radius = float(np.hypot(*(landmarks[rim] - middle).T).mean())
+        else:
+            radius = 0.095 * interocular(landmarks, scheme_name)
+        found.append((np.asarray(middle, dtype=np.float32), radius))
+    return found

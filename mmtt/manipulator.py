@@ -1,0 +1,122 @@
+"""Manipulator: a program that forges. The one door for built-in and installed ones alike.
+
+A manipulator *plans* from landmarks alone (pure, JSON, cheap) and *renders* pixels with a soft alpha.
+It never composites: the toolkit does, once, so that the mask is a fact for every program, present and
+future. Its fields are its options in the recipe; unknown options are refused.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from mmtt import masks
+from mmtt.errors import Rejected
+from mmtt.faces import Face
+from mmtt.images import Gray, Rgb
+from mmtt.masks import MaskRule
+
+FAMILIES = (
+    "face_swap", "part_swap", "self_blend", "attribute_edit", "transformer_inpainting",
+    "diffusion_inpainting", "classical_inpainting", "recolour", "retouch",
+)  # fmt: skip
+
+
+class Declaration(NamedTuple):
+    """What a manipulator says of itself. `regions` are those of the 21 words that it can edit."""
+
+    name: str
+    version: str
+    family: str
+    mask_rule: MaskRule
+    regions: tuple[str, ...]
+    summary: str
+    needs_source: bool = False
+    deterministic: bool = True
+    code_licence: str = "Apache-2.0"
+    weights_licence: str | None = None
+    weights_sha256: str | None = None
+
+
+class Job(NamedTuple):
+    """One forgery to render. Images are RGB uint8 H×W×3, both of the same size; faces in their own frames."""
+
+    target: Rgb
+    target_face: Face
+    source: Rgb | None
+    source_face: Face | None
+    parameters: Mapping[str, Any]
+    rng: np.random.Generator
+
+
+class Edit(NamedTuple):
+    """What a manipulator returns.
+
+    image: RGB uint8 H×W×3, the edited pixels in the target's frame; only where alpha > 0 do they matter.
+    alpha: float32 H×W in [0, 1], how much of `image` is to be blended at each pixel.
+    support: bool H×W; for warps, displaced by more than half a pixel; for inpainting, the hole.
+    """
+
+    image: Rgb
+    alpha: npt.NDArray[np.float32]
+    support: npt.NDArray[np.bool_] | None = None
+
+
+class Manipulator(BaseModel, ABC):
+    """Base of every forging program; subclass fields are its recipe options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    declaration: ClassVar[Declaration]
+
+    @abstractmethod
+    def plan(self, target: Face, source: Face | None, rng: np.random.Generator) -> dict[str, Any]:
+        """Decide everything about one forgery from landmarks alone; the result must survive JSON.
+
+        The key `regions` lists the region words that will be edited.
+
+        Raises:
+            Rejected: this face cannot be edited so (a region that its landmarks cannot say, for one).
+        """
+
+    @abstractmethod
+    def render(self, batch: Sequence[Job]) -> list[Edit]:
+        """Forge a batch; the batch's size must not change any byte of the result."""
+
+
+class Forged(NamedTuple):
+    """A finished forgery: image RGB uint8 H×W×3; alpha, change and mask uint8 H×W."""
+
+    image: Rgb
+    alpha: Gray
+    change: Gray
+    mask: Gray
+
+
+def finish(target: Rgb, edit: Edit, rule: MaskRule, tau: int) -> Forged:
+    """Composite an edit over its target and derive change and mask.
+
+    Raises:
+        Rejected: `bad_edit` when shapes or types break the contract, `empty_mask` when nothing changed.
+    """
+    _check_edit(target, edit)
+    alpha = masks.quantise_alpha(edit.alpha)
+    image = masks.composite(target, edit.image, alpha)
+    change = masks.change_map(target, image)
+    mask = masks.derive_mask(rule, alpha, change, tau=tau, support=edit.support)
+    if not mask.any() or not change.any():
+        raise Rejected("empty_mask", "the edit changed no pixel")
+    return Forged(image, alpha, change, mask)
+
+
+def _check_edit(target: Rgb, edit: Edit) -> None:
+    if edit.image.shape != target.shape or edit.image.dtype != np.uint8:
+        raise Rejected("bad_edit", f"image is {edit.image.dtype} {edit.image.shape}, target uint8 {target.shape}")
+    if edit.alpha.shape != target.shape[:2] or edit.alpha.dtype != np.float32:
+        raise Rejected("bad_edit", f"alpha is {edit.alpha.dtype} {edit.alpha.shape}, expected float32 of the frame")
+    if not np.isfinite(edit.alpha).all():
+        raise Rejected("bad_edit", "alpha is not finite")
+    if edit.support is not None and (edit.support.shape != target.shape[:2] or edit.support.dtype != np.bool_):
+        raise Rejected("bad_edit", "support must be bool of the frame")
