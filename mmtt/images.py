@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 Rgb = npt.NDArray[np.uint8]
 Gray = npt.NDArray[np.uint8]
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 PNG_LEVEL = 1  # at 512 px a fifth of the time of level 6 for 3 % more bytes
 
 # Our threads are processes; OpenCV's own would fight them and may reorder sums.
@@ -60,6 +60,7 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     width, height = picture.size
     if width * height > max_pixels:
         raise Rejected("too_many_pixels", f"{width}×{height} is more than {max_pixels:,} pixels")
+    # A camera's MPO is a JPEG that carries further views; the first is the photo.
     if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
         raise Rejected("animated", f"{picture.format} with several frames")
     return picture

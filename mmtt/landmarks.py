@@ -36,7 +36,7 @@ class Scheme(NamedTuple):
     """
 
     name: str
-    count: int
+    points: int
     to_68: tuple[int, ...]
     contours: Mapping[str, tuple[int, ...]] = MappingProxyType({})
     irises: tuple[tuple[int, ...], ...] = ()

@@ -95,7 +95,7 @@ class Record:
     source_consent: Annotated[str | None, text("`consent` of the donor.")] = None
     source_group_id: Annotated[str | None, text("`group_id` of the donor.")] = None
     obligations: Annotated[
-        list[str], Column(_STRINGS, "Union of what photo, donor, code and weights oblige to: BY, NC, SA, research-only.")
+        list[str], Column(_STRINGS, "What photo, donor, code and weights oblige to: BY, NC, SA:<licence>, research-only.")
     ] = field(default_factory=list)
     degradations: Annotated[list[str], Column(_STRINGS, "JSON of each degradation, in order; empty for a master.")] = (
         field(default_factory=list)
@@ -131,12 +131,13 @@ class Rejection:
 class Lineage:
     """One pristine record's private ancestry. Never published."""
 
+    item_digest: Annotated[str, text("Digest of all that the record was made from: bytes, sidecar rows.")]
     record_id: Annotated[str, text("The pristine record.")]
     path: Annotated[str, text("Photo, relative to the photo folder.")]
     photo_sha256: Annotated[str, text("SHA-256 of the photo's bytes.")]
     photo_phash: Annotated[str, text("Perceptual hash of the photo, 16 hex digits.")]
     face_index: Annotated[int, Column(pa.int32(), "Which face of the photo, left to right.")]
-    bbox_xyxy: Annotated[list[float], Column(pa.list_(pa.float32()), "The face in photo pixels: left top right bottom.")]
+    bbox_xyxy: Annotated[list[float], Column(pa.list_(pa.float32()), "Face in photo pixels: left top right bottom.")]
     subject: Annotated[str | None, text("The person, as the sidecar names them.")]
     group_id: Annotated[str, text("As in the record.")]
     consent_expiry: Annotated[str | None, text("ISO date after which the consent ends.")]

@@ -36,9 +36,13 @@ def columns(row_class: type) -> dict[str, tuple[Column, bool]]:
 
 @cache
 def arrow_schema(row_class: type = Record) -> pa.Schema:
-    """Return the Arrow schema of a row class, with the metadata that `datasets` reads."""
+    """Return the Arrow schema of a row class, with the metadata that `datasets` reads.
+
+    Every field is nullable for Arrow: `datasets` ignores its own metadata where nullability differs.
+    What may really be null is in `columns`, and `to_table` holds to it.
+    """
     described = columns(row_class)
-    schema = pa.schema([pa.field(n, c.type, nullable) for n, (c, nullable) in described.items()])
+    schema = pa.schema([(name, column.type) for name, (column, _) in described.items()])
     feature_json = {name: _feature(column.type) for name, (column, _) in described.items()}
     return schema.with_metadata({"huggingface": json.dumps({"info": {"features": feature_json}})})
 
@@ -70,8 +74,15 @@ def card_table(row_class: type = Record) -> str:
 
 
 def to_table(rows: Sequence[Any], row_class: type = Record) -> pa.Table:
-    """Turn rows of one class into an Arrow table; bytes of images become `{bytes, path: null}`."""
+    """Turn rows of one class into an Arrow table; bytes of images become `{bytes, path: null}`.
+
+    Raises:
+        ValueError: a null where the column must have a value.
+    """
     schema = arrow_schema(row_class)
+    for name, (_, nullable) in columns(row_class).items():
+        if not nullable and any(getattr(row, name) is None for row in rows):
+            raise ValueError(f"{row_class.__name__}.{name} must not be null")
     data = {f.name: [_stored(getattr(row, f.name), f.type) for row in rows] for f in schema}
     return pa.table(data, schema=schema)
 

@@ -1,0 +1,1 @@
+"""ForgeryTalker, trained and scored from the shards. Not built yet."""

@@ -1,0 +1,5 @@
+"""`python -m mmtt`."""
+
+from mmtt.cli import main
+
+main()

@@ -1,0 +1,154 @@
+"""What must hold for every row, and for a directory of them. Trust is checked here, once."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from mmtt import images, masks
+from mmtt.errors import MmttError, UserError
+from mmtt.manipulator import FAMILIES
+from mmtt.masks import MaskRule
+from mmtt.record import SCHEMA_VERSION, Record
+from mmtt.regions import REGIONS
+from mmtt.shards import Manifest, Shard, file_sha256
+
+
+def check(record: Record) -> list[str]:
+    """Return what is wrong with a record, as sentences; an empty list when it may be trusted.
+
+    Every rule: sizes equal, mask exactly {0, 255}, bytes as their digest says, names of the closed
+    vocabularies. Pristine: mask all zero. Composited rules: pixels with alpha 0 equal the target's bit for
+    bit, `change` is the difference, the mask follows its rule and is not empty.
+    """
+    try:
+        rule = MaskRule(record.mask_rule)
+    except ValueError:
+        return [f"mask_rule '{record.mask_rule}' is unknown"]
+    try:
+        image, mask = images.decode_rgb(record.image), images.decode_gray(record.mask)
+    except ValueError:
+        return ["image or mask cannot be decoded"]
+    faults = [*_check_words(record), *_check_shape(record, image.shape[:2], mask)]
+    if not faults:
+        pristine = record.manipulation is None
+        faults = _check_pristine(record, mask) if pristine else _check_edit(record, rule, image, mask)
+    return faults
+
+
+def _check_words(record: Record) -> list[str]:
+    faults = []
+    if record.manipulation is not None and record.manipulation not in FAMILIES:
+        faults.append(f"manipulation '{record.manipulation}' is none of the families")
+    if (record.manipulation is None) != (record.mask_rule == MaskRule.NONE):
+        faults.append(f"mask_rule '{record.mask_rule}' does not fit manipulation {record.manipulation}")
+    if set(record.regions) - set(REGIONS) or len(record.regions) != len(record.region_shares):
+        faults.append("regions are not of the 21 words, or have no share each")
+    if record.schema_version > SCHEMA_VERSION:
+        faults.append(f"schema version {record.schema_version} is newer than {SCHEMA_VERSION}")
+    return faults
+
+
+def _check_shape(record: Record, hw: tuple[int, int], mask: images.Gray) -> list[str]:
+    faults = []
+    if mask.shape != hw:
+        faults.append(f"mask is {mask.shape}, image {hw}")
+    if not np.isin(mask, (0, 255)).all():
+        faults.append("mask holds values other than 0 and 255")
+    if images.sha256(record.image) != record.image_sha256:
+        faults.append("image_sha256 is not that of the image's bytes")
+    return faults
+
+
+def _check_pristine(record: Record, mask: images.Gray) -> list[str]:
+    faults = []
+    if mask.any():
+        faults.append("a pristine record has a mask")
+    edit = (record.alpha, record.change, record.pristine, record.intent, record.manipulator, record.parameters)
+    if any(value is not None for value in edit):
+        faults.append("a pristine record has columns of an edit")
+    return faults
+
+
+def _check_edit(record: Record, rule: MaskRule, image: images.Rgb, mask: images.Gray) -> list[str]:
+    if not mask.any():
+        return ["the mask of a forgery is empty"]
+    if rule in (MaskRule.IMPORTED, MaskRule.NULL_EDIT):
+        return []
+    if record.pristine is None or record.alpha is None or record.change is None or record.parameters is None:
+        return [f"rule '{rule}' needs pristine, alpha, change and parameters"]
+    target, alpha = images.decode_rgb(record.pristine), images.decode_gray(record.alpha)
+    change = images.decode_gray(record.change)
+    if target.shape != image.shape or {alpha.shape, change.shape} != {mask.shape}:
+        return ["pristine, alpha, change and image differ in size"]
+    faults = _check_pixels(target, image, alpha, change)
+    if rule is MaskRule.BLEND:
+        if not np.array_equal(mask, masks.derive_mask(rule, alpha, change, tau=record.mask_tau)):
+            faults.append("the mask does not follow from alpha and change")
+    elif (mask.astype(bool) & (alpha == 0)).any():
+        faults.append("the mask covers pixels with alpha 0")
+    if not isinstance(json.loads(record.parameters), dict):
+        faults.append("parameters are no JSON object")
+    return faults
+
+
+def _check_pixels(target: images.Rgb, image: images.Rgb, alpha: images.Gray, change: images.Gray) -> list[str]:
+    actual = masks.change_map(target, image)
+    faults = []
+    if actual[alpha == 0].any():
+        faults.append("pixels with alpha 0 differ from the target")
+    if not np.array_equal(actual, change):
+        faults.append("change is not the largest channel difference")
+    return faults
+
+
+def verify(directory: Path) -> Iterator[tuple[str, str]]:
+    """Yield (where, what is wrong) for everything in a finished directory that may not be trusted.
+
+    Compares every shard with the manifest (bytes, SHA-256, rows), then checks every record.
+    """
+    manifest = Manifest.load(directory)
+    seen: set[tuple[str, str]] = set()
+    for info in manifest.shards:
+        path = directory / f"{info.name}.parquet"
+        try:
+            fault = _compare(path, info.bytes, info.sha256)
+            if fault:
+                yield path.name, fault
+                continue
+            shard = Shard(path)
+            if shard.rows != info.rows:
+                yield path.name, f"has {shard.rows} rows, the manifest says {info.rows}"
+            for record in shard.records():
+                faults = check(record)
+                if (record.record_id, record.variant) in seen:
+                    faults.append("the id occurs twice")
+                seen.add((record.record_id, record.variant))
+                yield from ((f"{path.name}:{record.record_id}", fault) for fault in faults)
+        except (MmttError, pa.ArrowException, ValueError, OSError) as error:
+            yield path.name, str(error)
+    listed = {f"{info.name}.parquet" for info in manifest.shards} | {"rejections.parquet"}
+    for path in sorted(directory.glob("*.parquet")):
+        if path.name not in listed:
+            yield path.name, "is not in the manifest"
+
+
+def _compare(path: Path, expected_bytes: int, expected_sha256: str) -> str | None:
+    if not path.exists():
+        return "is missing"
+    if path.stat().st_size != expected_bytes:
+        return f"has {path.stat().st_size} bytes, the manifest says {expected_bytes}"
+    return None if file_sha256(path) == expected_sha256 else "has another SHA-256 than the manifest says"
+
+
+def require_dataset(directory: Path) -> Path:
+    """Return the directory if it exists.
+
+    Raises:
+        UserError: it does not.
+    """
+    if not directory.is_dir():
+        raise UserError(f"{directory} is not a folder. `mmtt init {directory}` starts a dataset there.")
+    return directory

@@ -1,0 +1,130 @@
+"""The `mmtt` command: mounts what the applications offer, and turns the user's mistakes into sentences.
+
+Exit codes: 0 done, 1 bug (traceback), 2 the user's mistake, 3 more rejections than the recipe tolerates.
+"""
+
+import json
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated
+
+import typer
+
+from mmtt import __version__
+from mmtt.check import require_dataset, verify
+from mmtt.errors import UserError
+from mmtt.record import SCHEMA_VERSION
+from mmtt.schema import card_table
+from mmtt.shards import Manifest, Shard, read_footer
+
+app = typer.Typer(
+    name="mmtt",
+    help="Build, check and publish datasets of forged faces that a stranger can trust.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+shards_app = typer.Typer(help="Look inside shards.", no_args_is_help=True)
+app.add_typer(shards_app, name="shards")
+
+
+def application(name: str) -> ModuleType:
+    """Import an application's command line: inside `mmtt` in the wheel, beside it in a checkout."""
+    nested = f"mmtt.{name}"
+    return import_module(f"{nested if find_spec(nested) else name}.cli")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mmtt {__version__}, schema {SCHEMA_VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Build, check and publish datasets of forged faces that a stranger can trust."""
+
+
+@app.command("verify")
+def verify_command(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset, or one folder of shards.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare every shard with its manifest, and check every record."""
+    require_dataset(directory)
+    folders = [directory] if (directory / "manifest.json").exists() else _shard_folders(directory)
+    faults = [{"where": f"{folder.name}/{where}", "what": what} for folder in folders for where, what in verify(folder)]
+    rows = sum(Manifest.load(folder).rows for folder in folders)
+    if as_json:
+        typer.echo(json.dumps({"records": rows, "faults": faults}))
+    else:
+        for fault in faults:
+            typer.echo(f"{fault['where']}: {fault['what']}", err=True)
+        typer.echo(f"{rows} records in {', '.join(f.name for f in folders)}: {len(faults) or 'no'} faults")
+    raise typer.Exit(2 if faults else 0)
+
+
+def _shard_folders(directory: Path) -> list[Path]:
+    folders = sorted(path.parent for path in directory.glob("*/manifest.json"))
+    if not folders:
+        raise UserError(f"{directory} has no manifest.json, nor has a folder in it. Run `mmtt build` to its end first.")
+    return folders
+
+
+@shards_app.command("inspect")
+def inspect_command(
+    path: Annotated[Path, typer.Argument(metavar="SHARD|DIR", help="One shard, or a folder of them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what shards hold and what they were made from."""
+    paths = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    described = [_describe(shard) for shard in paths if shard.name != "rejections.parquet"]
+    if not described:
+        raise UserError(f"{path} holds no shards. Name a folder such as DIR/forged.")
+    if as_json:
+        typer.echo(json.dumps(described))
+        return
+    for item in described:
+        typer.echo(f"{item['shard']}: {item['rows']} rows in {item['row_groups']} row groups, {item['bytes']:,} bytes")
+        typer.echo(f"  stage {item['stage']}, schema {item['schema_version']}, inputs {str(item['input_digest'])[:12]}")
+
+
+def _describe(path: Path) -> dict[str, object]:
+    shard, footer = Shard(path), read_footer(path)
+    if footer is None:
+        raise UserError(f"{path} has no footer of ours; it is Parquet, but no shard.")
+    return {
+        "shard": path.name,
+        "rows": shard.rows,
+        "row_groups": shard.groups,
+        "bytes": path.stat().st_size,
+        "stage": footer.stage,
+        "schema_version": footer.schema_version,
+        "input_digest": footer.input_digest,
+        "fingerprint": footer.fingerprint,
+    }
+
+
+@shards_app.command("schema")
+def schema_command() -> None:
+    """Print every column of a record: name, type, meaning."""
+    typer.echo(card_table(), nl=False)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is a sentence, a bug keeps its traceback."""
+    try:
+        for name in ("pipelines",):
+            application(name).register(app)
+        app()
+    except UserError as error:
+        typer.echo(f"mmtt: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("mmtt: interrupted; finished shards are kept, run the command again to go on", err=True)
+        sys.exit(130)

@@ -1,0 +1,385 @@
+"""Shards: Parquet files that are whole or absent, and say what they were made from.
+
+A shard is written beside its final name, synced, and renamed. Its footer carries the digest of its
+inputs and the fingerprint of the stage that made it: a shard whose footer matches is current, nothing
+else is trusted. The manifest is assembled from footers and written last: no manifest, no dataset.
+
+    DIR/
+      <shard>.parquet        records: small row groups, page index, content-defined chunks
+      private/<shard>.*      what the stage noted beside them: rejections, lineage; the footer holds their digests
+      rejections.parquet     every item that was refused, with its reason
+      manifest.json          rows, bytes, SHA-256 of each shard; counts; schema version
+      .lock                  held by the one process that writes here
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import filelock
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmtt.errors import LockedError, SchemaError, UserError
+from mmtt.record import IMAGE, SCHEMA_VERSION, Record, Rejection
+from mmtt.schema import arrow_schema, from_mapping, from_table, to_table
+
+Row = TypeVar("Row")
+
+FOOTER_KEY = b"mmtt"
+MANIFEST = "manifest.json"
+REJECTIONS = "rejections.parquet"
+
+# The Hub's viewer wants about 100 rows and at most 100 MB; small groups also make one donor cheap to fetch.
+ROW_GROUP_ROWS = 100
+ROW_GROUP_BYTES = 16_000_000
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What a shard says of itself: what it was made from, how, and the SHA-256 of each side table."""
+
+    stage: str
+    input_digest: str
+    fingerprint: str
+    schema_version: int = SCHEMA_VERSION
+    side: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """One shard as the manifest lists it."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a directory of shards holds; its presence says that the stage came to its end."""
+
+    stage: str
+    schema_version: int
+    rows: int
+    rejections: dict[str, int]
+    shards: list[ShardInfo]
+
+    def to_json(self) -> str:
+        """Return the manifest as JSON text that ends in a newline; equal manifests give equal text."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def load(cls, directory: Path) -> "Manifest":
+        """Read the manifest of a directory.
+
+        Raises:
+            UserError: there is none, or it cannot be read.
+        """
+        path = directory / MANIFEST
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{**data, "shards": [ShardInfo(**shard) for shard in data["shards"]]})
+        except FileNotFoundError:
+            hint = "The stage that writes it has not come to its end: run it (again)."
+            raise UserError(f"{directory} has no {MANIFEST}. {hint}") from None
+        except (ValueError, TypeError, KeyError, OSError) as error:
+            raise UserError(f"{path} cannot be read as a manifest ({error}). Run the stage again.") from error
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256, 64 hex digits, of the canonical JSON of a plain value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def derived_id(*derivation: Any) -> str:
+    """Return the 24-hex-digit id of whatever that derivation describes."""
+    return digest(list(derivation))[:24]
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a small file so that it is whole or absent."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is synced and takes the final name."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+        _sync_directory(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def lock(directory: Path) -> Iterator[None]:
+    """Hold a directory for writing; a killed process frees it.
+
+    Raises:
+        LockedError: another process holds it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    held = filelock.FileLock(directory / ".lock")
+    try:
+        held.acquire(timeout=0)
+    except filelock.Timeout:
+        raise LockedError(f"{directory} is being written by another process. Wait until it ends.") from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+class ShardWriter:
+    """Streams rows of one class into one shard. Memory stays at one row group, whatever the shard's size."""
+
+    def __init__(self, path: Path, row_class: type, *, rows_per_group: int = ROW_GROUP_ROWS) -> None:
+        schema = arrow_schema(row_class)
+        plain = [f.name for f in schema if f.type != IMAGE]
+        self._row_class, self._rows_per_group = row_class, rows_per_group
+        self._rows: list[Any] = []
+        self._bytes = 0
+        self._writer = pq.ParquetWriter(
+            path,
+            schema,
+            # PNGs do not shrink any further.
+            compression={name: "zstd" for name in plain} or "zstd",
+            use_dictionary=plain,
+            write_page_index=True,
+            write_statistics=plain,
+            use_content_defined_chunking=True,
+        )
+
+    def add(self, row: Any) -> None:
+        """Append one row."""
+        self._rows.append(row)
+        self._bytes += sum(len(v) for f in row.__slots__ if isinstance(v := getattr(row, f), bytes))
+        if len(self._rows) >= self._rows_per_group or self._bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def close(self, footer: Footer | None = None) -> None:
+        """Write what is left, and the footer."""
+        if self._rows:
+            self._flush()
+        if footer is not None:
+            self._writer.add_key_value_metadata({FOOTER_KEY: json.dumps(asdict(footer), sort_keys=True)})
+        self._writer.close()
+
+    def _flush(self) -> None:
+        self._writer.write_table(to_table(self._rows, self._row_class), row_group_size=len(self._rows))
+        self._rows.clear()
+        self._bytes = 0
+
+
+def write_table(path: Path, rows: Sequence[Any], row_class: type) -> None:
+    """Write a narrow table (splits, plan, rejections, lineage) so that it is whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        writer = ShardWriter(temporary, row_class, rows_per_group=10_000)
+        for row in rows:
+            writer.add(row)
+        writer.close()
+
+
+def read_table(path: Path, row_class: type[Row]) -> list[Row]:
+    """Read a narrow table.
+
+    Raises:
+        UserError: no such table; SchemaError: other columns.
+    """
+    try:
+        table = pq.read_table(path, schema=None)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist. Run the stage that writes it first.") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path} cannot be read as Parquet ({error}). Run the stage that writes it again.") from error
+    missing = set(arrow_schema(row_class).names) - set(table.column_names)
+    if missing:
+        raise SchemaError(f"{path} lacks the column(s) {', '.join(sorted(missing))}; another version wrote it.")
+    return from_table(table, row_class)
+
+
+def read_footer(path: Path) -> Footer | None:
+    """Return a shard's footer; None when the file is absent, torn, or not a shard of ours."""
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+        return Footer(**json.loads(metadata[FOOTER_KEY]))
+    except (FileNotFoundError, KeyError, pa.ArrowInvalid, OSError, ValueError, TypeError):
+        return None
+
+
+def side_path(directory: Path, shard: str, row_class: type) -> Path:
+    """Return where a shard's side table of that row class lies. File names and subjects stay out of shards."""
+    return directory / "private" / f"{shard}.{row_class.__name__.lower()}.parquet"
+
+
+def _add_columns_of_version_2(table: pa.Table) -> pa.Table:
+    """Version 1 knew neither `obligations` nor `mask_tau`."""
+    rows = table.num_rows
+    wanted: Mapping[str, pa.Array] = {
+        "obligations": pa.array([[]] * rows, pa.list_(pa.string())),
+        "mask_tau": pa.array([0] * rows, pa.int32()),
+    }
+    for name, values in wanted.items():
+        if name not in table.column_names:
+            table = table.append_column(name, values)
+    return table
+
+
+# From each older version to the next.
+MIGRATIONS: Mapping[int, Callable[[pa.Table], pa.Table]] = {1: _add_columns_of_version_2}
+
+
+class Shard:
+    """An open shard of records: rows by position, without reading more than their row group."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = pq.ParquetFile(path, memory_map=True)
+        except FileNotFoundError:
+            raise UserError(f"{path} does not exist.") from None
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(f"{path} is not a whole Parquet file ({error}). Run the stage again.") from error
+        self.version = self._version()
+        self.groups = self._file.num_row_groups
+        self.rows = self._file.metadata.num_rows
+
+    def _version(self) -> int:
+        footer = (self._file.metadata.metadata or {}).get(FOOTER_KEY)
+        version = int(json.loads(footer)["schema_version"]) if footer else SCHEMA_VERSION
+        if version > SCHEMA_VERSION:
+            raise SchemaError(
+                f"{self.path} has schema version {version}; this mmtt reads up to {SCHEMA_VERSION}. Upgrade mmtt."
+            )
+        return version
+
+    def group(self, index: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read one row group, migrated to the present schema; `columns` limits what is read."""
+        stored = self._file.schema_arrow.names
+        wanted = None if columns is None else [name for name in columns if name in stored]
+        table = self._file.read_row_group(index, columns=wanted)
+        for version in range(self.version, SCHEMA_VERSION):
+            table = MIGRATIONS[version](table)
+        expected = list(columns) if columns is not None else arrow_schema(Record).names
+        missing = [name for name in expected if name not in table.column_names]
+        if missing:
+            raise SchemaError(f"{self.path} lacks the column(s) {', '.join(missing)}.")
+        return table.select(expected)
+
+    def column(self, name: str) -> list[list[Any]]:
+        """Return the values of one column, a list for each row group."""
+        return [self.group(index, [name]).column(name).to_pylist() for index in range(self.groups)]
+
+    def records(self) -> Iterator[Record]:
+        """Yield every record, one row group in memory at a time."""
+        for index in range(self.groups):
+            for row in self.group(index).to_pylist():
+                yield from_mapping(row, Record)
+
+
+class Lookup:
+    """Fetches single records by id out of shards, keeping the row groups last used in memory."""
+
+    KEPT_GROUPS = 4
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._shards = [Shard(path) for path in paths]
+        self._places: dict[str, tuple[int, int, int]] = {}
+        for number, shard in enumerate(self._shards):
+            for group, ids in enumerate(shard.column("record_id")):
+                self._places.update({record_id: (number, group, row) for row, record_id in enumerate(ids)})
+        self._groups: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
+
+    def __contains__(self, record_id: str) -> bool:
+        return record_id in self._places
+
+    def place(self, record_id: str) -> tuple[int, int, int]:
+        """Return (shard, row group, row): records near in place are cheap to fetch one after another."""
+        return self._places[record_id]
+
+    def get(self, record_id: str) -> Record:
+        """Return one record.
+
+        Raises:
+            KeyError: no shard holds it.
+        """
+        number, group, row = self._places[record_id]
+        key = (number, group)
+        if key not in self._groups:
+            self._groups[key] = self._shards[number].group(group)
+            while len(self._groups) > self.KEPT_GROUPS:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end(key)
+        return from_mapping(self._groups[key].slice(row, 1).to_pylist()[0], Record)
+
+
+def shard_paths(directory: Path) -> list[Path]:
+    """Return the shards that the manifest of a directory lists, in order."""
+    return [directory / f"{shard.name}.parquet" for shard in Manifest.load(directory).shards]
+
+
+def read(directory: Path) -> Iterator[Record]:
+    """Yield the records of a finished directory, shard by shard, one row group in memory at a time."""
+    for path in shard_paths(directory):
+        yield from Shard(path).records()
+
+
+def read_columns(directory: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return some columns of all records of a finished directory, as one mapping a row."""
+    rows: list[dict[str, Any]] = []
+    for path in shard_paths(directory):
+        shard = Shard(path)
+        for index in range(shard.groups):
+            rows.extend(shard.group(index, columns).to_pylist())
+    return rows
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, 64 hex digits."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def assemble_manifest(directory: Path, stage: str, names: Iterable[str], extra: Sequence[Rejection] = ()) -> Manifest:
+    """Write `rejections.parquet`, then the manifest, from the footers of the named shards.
+
+    `extra` are rejections that belong to no shard: items refused before or after the shards were made.
+    """
+    infos, refused = [], list(extra)
+    for name in sorted(names):
+        path = directory / f"{name}.parquet"
+        footer = read_footer(path)
+        if footer is None:
+            raise UserError(f"{path} vanished while the manifest was assembled. Run the stage again.")
+        refused += read_table(side_path(directory, name, Rejection), Rejection)
+        rows = pq.read_metadata(path).num_rows
+        infos.append(ShardInfo(name, rows, path.stat().st_size, file_sha256(path)))
+    refused.sort(key=lambda r: (r.stage, r.code, r.path or "", r.record_id or "", r.detail))
+    write_table(directory / REJECTIONS, refused, Rejection)
+    counts = dict(sorted(Counter(rejection.code for rejection in refused).items()))
+    manifest = Manifest(stage, SCHEMA_VERSION, sum(info.rows for info in infos), counts, infos)
+    write_atomically(directory / MANIFEST, manifest.to_json().encode())
+    return manifest

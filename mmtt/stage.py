@@ -1,0 +1,117 @@
+"""Stage: makes shards from jobs, one shard a job, on any executor, resumable by content."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mmtt.executors import Executor
+from mmtt.record import Lineage, Record, Rejection
+from mmtt.shards import (
+    MANIFEST,
+    REJECTIONS,
+    Footer,
+    Manifest,
+    ShardWriter,
+    assemble_manifest,
+    file_sha256,
+    read_footer,
+    replacing,
+    side_path,
+    write_table,
+)
+
+_TEMPORARY = re.compile(r"^\..+\.\d+\.tmp$")
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """One shard to be made: its name, what its rows depend on, and whatever the stage needs (picklable)."""
+
+    name: str
+    stage: str
+    input_digest: str
+    fingerprint: str
+    payload: Any
+
+
+Rows = Callable[[ShardJob], Iterable[Record | Rejection | Lineage]]
+_SIDE = (Rejection, Lineage)
+
+
+def is_current(job: ShardJob, directory: Path) -> bool:
+    """Whether the job's shard and its side tables exist and were made from these very inputs in this very way."""
+    footer = read_footer(directory / f"{job.name}.parquet")
+    if footer is None or (footer.input_digest, footer.fingerprint) != (job.input_digest, job.fingerprint):
+        return False
+    sides = {side_path(directory, job.name, c): footer.side.get(c.__name__) for c in _SIDE}
+    return all(path.exists() and file_sha256(path) == sha256 for path, sha256 in sides.items())
+
+
+def make_shard(rows: Rows, directory: Path, job: ShardJob) -> str:
+    """Make one shard and its side tables; return its name. The shard is renamed last, so it vouches for them."""
+    aside: dict[type, list[Any]] = {row_class: [] for row_class in _SIDE}
+    with replacing(directory / f"{job.name}.parquet") as temporary:
+        writer = ShardWriter(temporary, Record)
+        for row in rows(job):
+            if isinstance(row, Record):
+                writer.add(row)
+            else:
+                aside[type(row)].append(row)
+        side = {}
+        for row_class, noted in aside.items():
+            path = side_path(directory, job.name, row_class)
+            write_table(path, noted, row_class)
+            side[row_class.__name__] = file_sha256(path)
+        writer.close(Footer(job.stage, job.input_digest, job.fingerprint, side=side))
+    return job.name
+
+
+def stale(jobs: Sequence[ShardJob], directory: Path) -> list[ShardJob]:
+    """Return the jobs whose shards must be made."""
+    return [job for job in jobs if not is_current(job, directory)]
+
+
+def run(
+    rows: Rows,
+    jobs: Sequence[ShardJob],
+    directory: Path,
+    executor: Executor,
+    progress: Callable[[Sequence[ShardJob], Iterator[Any]], Iterator[Any]],
+) -> list[ShardJob]:
+    """Make every shard that is not current and remove those that no job asks for; return what was made.
+
+    The manifest goes first when anything is to change, so that a reader never trusts one that lies.
+    """
+    _remove_temporaries(directory)
+    due = stale(jobs, directory)
+    wanted = {f"{job.name}.parquet" for job in jobs} | {REJECTIONS}
+    orphans = [path for path in directory.glob("*.parquet") if path.name not in wanted]
+    if due or orphans:
+        (directory / MANIFEST).unlink(missing_ok=True)
+    for path in [*orphans, *_orphaned_sides(jobs, directory)]:
+        path.unlink()
+    for _ in progress(due, executor(partial(make_shard, rows, directory), due)):
+        pass
+    return due
+
+
+def conclude(stage: str, jobs: Sequence[ShardJob], directory: Path, extra: Sequence[Rejection] = ()) -> Manifest:
+    """Assemble the manifest of a stage whose shards are all made."""
+    return assemble_manifest(directory, stage, [job.name for job in jobs], extra)
+
+
+def _orphaned_sides(jobs: Sequence[ShardJob], directory: Path) -> list[Path]:
+    wanted = {side_path(directory, job.name, row_class) for job in jobs for row_class in _SIDE}
+    return [path for path in (directory / "private").glob("*.parquet") if path not in wanted]
+
+
+def _remove_temporaries(directory: Path) -> None:
+    """Sweep what a killed writer left; the directory's lock says that nobody is writing now."""
+    for path in [*directory.iterdir(), *(directory / "private").glob(".*.tmp")]:
+        if _TEMPORARY.match(path.name):
+            with suppress(FileNotFoundError):
+                path.unlink()

@@ -1,0 +1,1 @@
+"""Pristine faces in, published dataset out: ingest, plan, forge, overview."""

@@ -1,0 +1,213 @@
+"""The pipelines' commands: argument parsing, progress and summaries, nothing else."""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mmtt.executors import executor
+from mmtt.recipe import Recipe
+from mmtt.record import Rejection
+from mmtt.shards import Manifest, read_table
+
+from .layout import Layout, locate
+from .progress import Progress, bar, silent
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The dataset's directory.")]
+Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="How many processes.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the pipelines' commands to the `mmtt` command."""
+    app.command("demo")(demo)
+    app.command("init")(init)
+    app.command("ingest")(ingest)
+    app.command("plan")(plan)
+    app.command("forge")(forge)
+    app.command("build")(build)
+    app.command("overview")(overview)
+    app.command("replay")(replay)
+    named = typer.Typer(help="The programs that forge.", no_args_is_help=True)
+    named.command("list")(manipulators_list)
+    app.add_typer(named, name="manipulators")
+
+
+def init(directory: Directory) -> None:
+    """Start a dataset: a recipe, an empty source table, a photo folder."""
+    from .start import init as start
+
+    layout = start(directory)
+    typer.echo(f"Put photos into {layout.photos}, a row for each into {directory / 'sources.csv'},")
+    typer.echo(f"look through {layout.recipe}, then: mmtt build {layout.recipe}")
+
+
+def ingest(directory: Directory, workers: Workers = 1, as_json: AsJson = False) -> None:
+    """Find, check and align the faces of all photos."""
+    layout, recipe = _open(directory)
+    _finish(_run_ingest(layout, recipe, workers), as_json)
+
+
+def plan(directory: Directory, workers: Workers = 1, as_json: AsJson = False) -> None:
+    """Split, draw donors, decide every forgery; print what it will cost."""
+    from .budget import budget
+
+    layout, recipe = _open(directory)
+    planned = _plan(layout, recipe)
+    told = budget(layout, recipe, planned, workers)
+    if as_json:
+        typer.echo(json.dumps(told))
+    else:
+        _print_budget(told)
+    refused = len(planned.rejections) / max(len(planned.rows) + len(planned.rejections), 1)
+    raise typer.Exit(3 if refused > recipe.tolerate.plan else 0)
+
+
+def forge(directory: Directory, workers: Workers = 1, as_json: AsJson = False) -> None:
+    """Execute the plan."""
+    layout, recipe = _open(directory)
+    _finish(_run_forge(layout, recipe, workers), as_json)
+
+
+def build(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A dataset's recipe.yaml, or its directory.")],
+    workers: Workers = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Ingest, plan, forge, and write the overview."""
+    layout, parsed = _open(recipe)
+    _finish(_build(layout, parsed, workers), as_json)
+
+
+def demo(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to build it.")] = Path("demo"),
+    workers: Workers = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Build a small dataset from public-domain portraits and drawn people, and show it."""
+    from .demo import prepare
+
+    layout = prepare(directory)
+    _finish(_build(layout, Recipe.load(layout.recipe), workers), as_json)
+
+
+def overview(directory: Directory) -> None:
+    """Write one HTML page that shows what is in the dataset; it opens offline."""
+    layout, _ = _open(directory)
+    typer.echo(f"{_overview(layout)}")
+
+
+def replay(directory: Directory, as_json: AsJson = False) -> None:
+    """Forge every record again from its row's plan and compare the bytes."""
+    from .replay import replay as run
+
+    layout, recipe = _open(directory)
+    outcome = dict(run(layout, recipe))
+    differ = {record_id: what for record_id, what in outcome.items() if what}
+    if as_json:
+        typer.echo(json.dumps({"replayed": len(outcome), "differ": differ}))
+    else:
+        for record_id, what in differ.items():
+            typer.echo(f"{record_id}: {what}", err=True)
+        typer.echo(f"{len(outcome)} forgeries replayed, {len(differ)} differ")
+    raise typer.Exit(2 if differ else 0)
+
+
+def manipulators_list(as_json: AsJson = False) -> None:
+    """Name every manipulator, built-in and installed, with its family."""
+    from . import manipulators
+
+    rows = [manipulators.find(name).declaration for name in manipulators.names()]
+    if as_json:
+        typer.echo(json.dumps([{"name": d.name, "family": d.family, "summary": d.summary} for d in rows]))
+        return
+    for declared in rows:
+        typer.echo(f"{declared.name:18} {declared.family:22} {declared.summary}")
+
+
+class _Stage:
+    """What a stage came to: its manifest, and whether the recipe tolerates what it refused."""
+
+    def __init__(self, folder: Path, manifest: Manifest, tolerated: float, page: Path | None = None) -> None:
+        self.manifest, self.page = manifest, page
+        rejected = read_table(folder / "rejections.parquet", Rejection)
+        self.by_reason = Counter(f"{row.stage}/{row.code}" for row in rejected)
+        self.items = manifest.rows + sum(1 for row in rejected if row.stage != "gate")
+        self.accepted = self.items - len(rejected)
+        self.too_many = len(rejected) > tolerated * self.items
+
+
+def _open(path: Path) -> tuple[Layout, Recipe]:
+    from . import manipulators
+
+    layout = locate(path)
+    recipe = Recipe.load(layout.recipe)
+    manipulators.from_recipe(recipe.forge.manipulators)
+    return layout, recipe
+
+
+def _progress(title: str) -> Progress:
+    return bar(title) if sys.stderr.isatty() else silent
+
+
+def _run_ingest(layout: Layout, recipe: Recipe, workers: int) -> list[_Stage]:
+    from .ingest import ingest as run
+
+    manifest = run(layout, recipe, executor(workers), _progress("ingest"))
+    return [_Stage(layout.pristine, manifest, recipe.tolerate.ingest)]
+
+
+def _plan(layout: Layout, recipe: Recipe) -> Any:
+    from .plan import plan as run
+
+    return run(layout, recipe)
+
+
+def _run_forge(layout: Layout, recipe: Recipe, workers: int) -> list[_Stage]:
+    from .forge import forge as run
+
+    manifest = run(layout, recipe, executor(workers), _progress("forge"))
+    return [_Stage(layout.forged, manifest, recipe.tolerate.forge)]
+
+
+def _overview(layout: Layout) -> Path:
+    from .overview import write_overview
+
+    return write_overview(layout)
+
+
+def _build(layout: Layout, recipe: Recipe, workers: int) -> list[_Stage]:
+    stages = _run_ingest(layout, recipe, workers)
+    _plan(layout, recipe)
+    stages += _run_forge(layout, recipe, workers)
+    stages[-1].page = _overview(layout)
+    return stages
+
+
+def _finish(stages: list[_Stage], as_json: bool) -> None:
+    if as_json:
+        typer.echo(
+            json.dumps([
+                {"stage": s.manifest.stage, "accepted": s.accepted, "rejections": dict(sorted(s.by_reason.items()))}
+                for s in stages
+            ])
+        )
+    else:
+        for stage in stages:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(stage.by_reason.items())) or "none"
+            typer.echo(f"{stage.manifest.stage}: {stage.accepted} records; refused: {reasons}")
+            if stage.page:
+                typer.echo(f"open {stage.page}")
+    raise typer.Exit(3 if any(stage.too_many for stage in stages) else 0)
+
+
+def _print_budget(told: dict[str, Any]) -> None:
+    for name in ("pristine", "by_family", "by_region", "by_split", "rejections"):
+        counts = ", ".join(f"{key} {count}" for key, count in told[name].items()) or "none"
+        typer.echo(f"{name.removeprefix('by_'):10} {counts}")
+    size, hours = told["disk_bytes"] / 1e6, told["hours"]
+    spent = f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.1f} minutes"
+    typer.echo(f"{told['forgeries']} forgeries: about {size:,.0f} MB and {spent}, from a sample of {told['sampled']}")

@@ -1,0 +1,1 @@
+"""Face finders: one seam (`mmtt.faces.FaceFinder`), a file for each way to find faces."""

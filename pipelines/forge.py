@@ -1,0 +1,274 @@
+"""Forge: execute the plan. One shard for each recipe entry and bucket, so that an edited entry
+re-forges its own shards and no others.
+
+Fused on decoded arrays: manipulate, composite, mask, features, one encode for each published image.
+Gates read the stored features afterwards; they change no byte.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmtt import images, manipulator, regions
+from mmtt.errors import Rejected, UserError
+from mmtt.executors import Executor
+from mmtt.faces import Face
+from mmtt.manipulator import Forged, Job, Manipulator
+from mmtt.recipe import Entry, Gate, Recipe
+from mmtt.record import PlanRow, Record, Rejection
+from mmtt.shards import Lookup, Manifest, digest, lock, read_columns, read_table, shard_paths
+from mmtt.stage import ShardJob, conclude, run
+
+from . import manipulators
+from .layout import Layout
+from .progress import Progress
+
+STAGE = "forge"
+VERSION = "1"
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What a worker needs for one shard: the entry, its plan rows, and the pristine shards they name."""
+
+    entry: Entry
+    rows: tuple[PlanRow, ...]
+    pristine: tuple[str, ...]
+    mask_tau: int
+    find_faces: bool
+
+
+def forge(layout: Layout, recipe: Recipe, executor: Executor, progress: Progress) -> Manifest:
+    """Make the forged shards of a dataset.
+
+    Raises:
+        UserError: no plan yet, or the plan names records that are not ingested any more.
+    """
+    with lock(layout.forged):
+        jobs = shard_jobs(layout, recipe)
+        run(forged_rows, jobs, layout.forged, executor, progress)
+        refused = gate(layout, recipe.forge.gate, jobs)
+        return conclude(STAGE, jobs, layout.forged, refused)
+
+
+def shard_jobs(layout: Layout, recipe: Recipe) -> list[ShardJob]:
+    """Return one job for each entry and bucket of the plan, with the digests that decide its bytes."""
+    made = manipulators.from_recipe(recipe.forge.manipulators)
+    entries = {entry.label: entry for entry in recipe.forge.manipulators}
+    contents, homes = _pristine_index(layout)
+    shards: dict[tuple[str, int], list[PlanRow]] = {}
+    for row in read_table(layout.plan / "plan.parquet", PlanRow):
+        if row.entry not in entries or {row.target_id, row.source_id or row.target_id} - contents.keys():
+            raise UserError(f"{layout.plan} does not fit the recipe and the pristine shards. Run `mmtt plan` first.")
+        shards.setdefault((row.entry, row.bucket), []).append(row)
+    return [
+        _shard_job(recipe, entries[label], made[label], bucket, rows, contents, homes)
+        for (label, bucket), rows in sorted(shards.items())
+    ]
+
+
+def _pristine_index(layout: Layout) -> tuple[dict[str, str], dict[str, str]]:
+    """For each pristine record, the digest of what a forgery reads of it, and the shard that holds it."""
+    contents, homes = {}, {}
+    read = ["record_id", "image_sha256", "landmarks", "landmark_scheme", "origin", "origin_id", "licence", "consent"]
+    for path in shard_paths(layout.pristine):
+        for row in _columns(path, [*read, "group_id"]):
+            contents[row["record_id"]] = digest(row)
+            homes[row["record_id"]] = str(path)
+    return contents, homes
+
+
+def _columns(path: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    from mmtt.shards import Shard
+
+    shard = Shard(path)
+    for group in range(shard.groups):
+        yield from shard.group(group, names).to_pylist()
+
+
+def _shard_job(
+    recipe: Recipe,
+    entry: Entry,
+    made: Manipulator,
+    bucket: int,
+    rows: Sequence[PlanRow],
+    contents: dict[str, str],
+    homes: dict[str, str],
+) -> ShardJob:
+    used = sorted({row.target_id for row in rows} | {row.source_id for row in rows if row.source_id})
+    declared = made.declaration
+    section = recipe.forge
+    return ShardJob(
+        name=f"{entry.label}-{bucket:04d}",
+        stage=STAGE,
+        input_digest=digest([[_row_digest(row) for row in rows], [contents[record_id] for record_id in used]]),
+        fingerprint=digest([STAGE, VERSION, section.mask_tau, section.find_faces, made.model_dump(), declared]),
+        payload=Payload(
+            entry,
+            tuple(rows),
+            tuple(sorted({homes[record_id] for record_id in used})),
+            section.mask_tau,
+            section.find_faces,
+        ),
+    )
+
+
+def _row_digest(row: PlanRow) -> list[Any]:
+    return [row.record_id, row.target_id, row.source_id, row.parameters, row.seed, row.obligations]
+
+
+def forged_rows(job: ShardJob) -> Iterator[Record | Rejection]:
+    """Yield the forged records and the rejections of one shard, in the plan's order."""
+    payload: Payload = job.payload
+    made = manipulators.make(payload.entry.use, payload.entry.options, payload.entry.label)
+    lookup = Lookup([Path(path) for path in payload.pristine])
+    for start in range(0, len(payload.rows), BATCH):
+        yield from _forge_batch(made, payload, lookup, payload.rows[start : start + BATCH])
+
+
+def _forge_batch(
+    made: Manipulator, payload: Payload, lookup: Lookup, rows: Sequence[PlanRow]
+) -> Iterator[Record | Rejection]:
+    targets = [lookup.get(row.target_id) for row in rows]
+    sources = [lookup.get(row.source_id) if row.source_id else None for row in rows]
+    jobs = [render_job(row, t, s) for row, t, s in zip(rows, targets, sources, strict=True)]
+    for row, target, source, job, edit in zip(rows, targets, sources, jobs, _render(made, jobs), strict=True):
+        try:
+            if isinstance(edit, Rejected):
+                raise edit
+            forged = manipulator.finish(job.target, edit, made.declaration.mask_rule, payload.mask_tau)
+            yield forged_record(made, row, target, source, forged, payload)
+        except Rejected as reason:
+            yield Rejection(
+                stage=STAGE,
+                code=reason.code,
+                detail=reason.detail,
+                record_id=row.record_id,
+                manipulator=row.entry,
+            )
+
+
+def _render(made: Manipulator, jobs: Sequence[Job]) -> Sequence[manipulator.Edit | Rejected]:
+    """Render a batch; when it is refused, render one by one to learn which job is to blame."""
+    try:
+        return made.render(jobs)
+    except Rejected:
+        return [_render_one(made, job) for job in jobs]
+
+
+def _render_one(made: Manipulator, job: Job) -> manipulator.Edit | Rejected:
+    try:
+        return made.render([job])[0]
+    except Rejected as reason:
+        return reason
+
+
+def face_of(record: Record) -> Face:
+    """Return the face of a record, in the pixels of its image."""
+    return Face(np.asarray(record.landmarks, np.float32), record.landmark_scheme, record.landmark_finder)
+
+
+def render_job(row: PlanRow, target: Record, source: Record | None) -> Job:
+    """Return the job that a plan row describes: everything decided, pixels decoded."""
+    return Job(
+        target=images.decode_rgb(target.image),
+        target_face=face_of(target),
+        source=images.decode_rgb(source.image) if source else None,
+        source_face=face_of(source) if source else None,
+        parameters=json.loads(row.parameters),
+        rng=np.random.default_rng(int(row.seed, 16)),
+    )
+
+
+def forged_record(
+    made: Manipulator, row: PlanRow, target: Record, source: Record | None, forged: Forged, payload: Payload
+) -> Record:
+    """Return the record of a finished forgery; the one place where its images are encoded."""
+    declared = made.declaration
+    shares = regions.edited_shares(face_of(target), forged.mask)
+    image = images.encode_png(forged.image)
+    return Record(
+        record_id=row.record_id,
+        image_sha256=images.sha256(image),
+        target_id=row.target_id,
+        source_id=row.source_id,
+        image=image,
+        mask=images.encode_png(forged.mask),
+        pristine=target.image,
+        alpha=images.encode_png(forged.alpha),
+        change=images.encode_png(forged.change),
+        manipulation=declared.family,
+        manipulator=declared.name,
+        manipulator_version=declared.version,
+        parameters=row.parameters,
+        seed=row.seed,
+        weights_sha256=declared.weights_sha256,
+        code_licence=declared.code_licence,
+        weights_licence=declared.weights_licence,
+        mask_rule=declared.mask_rule,
+        mask_tau=payload.mask_tau,
+        mask_share=np.count_nonzero(forged.mask) / forged.mask.size,
+        change_mean=float(forged.change[forged.mask > 0].mean()),
+        regions=list(shares),
+        region_shares=list(shares.values()),
+        landmarks=target.landmarks,
+        landmark_scheme=target.landmark_scheme,
+        landmark_finder=target.landmark_finder,
+        face_score=_finder().score(forged.image) if payload.find_faces else None,
+        align_matrix=target.align_matrix,
+        template=target.template,
+        origin=target.origin,
+        origin_id=target.origin_id,
+        licence=target.licence,
+        consent=target.consent,
+        group_id=target.group_id,
+        source_origin=source.origin if source else None,
+        source_origin_id=source.origin_id if source else None,
+        source_licence=source.licence if source else None,
+        source_consent=source.consent if source else None,
+        source_group_id=source.group_id if source else None,
+        obligations=row.obligations,
+    )
+
+
+@cache
+def _finder() -> Any:
+    from .finders.mediapipe import MediapipeFinder
+
+    return MediapipeFinder()
+
+
+def gate(layout: Layout, bars: Gate, jobs: Sequence[ShardJob]) -> list[Rejection]:
+    """Return a rejection for each forged record that does not pass the bars; shards are left alone."""
+    refused = []
+    for job in jobs:
+        entry = job.payload.entry.label
+        path = layout.forged / f"{job.name}.parquet"
+        for row in _columns(path, ["record_id", "change_mean", "mask_share", "face_score"]):
+            for code, detail in _below(row, bars):
+                refused.append(
+                    Rejection(stage="gate", code=code, detail=detail, record_id=row["record_id"], manipulator=entry)
+                )
+                break
+    return refused
+
+
+def _below(row: dict[str, Any], bars: Gate) -> Iterator[tuple[str, str]]:
+    if row["change_mean"] < bars.min_change_mean:
+        yield "change_too_small", f"mean change {row['change_mean']:.2f} is below {bars.min_change_mean:g}"
+    if row["mask_share"] < bars.min_mask_share:
+        yield "mask_too_small", f"mask share {row['mask_share']:.5f} is below {bars.min_mask_share:g}"
+    if row["face_score"] is not None and row["face_score"] < bars.min_face_score:
+        yield "face_lost", f"face score {row['face_score']:.2f} is below {bars.min_face_score:g}"
+
+
+def passed(layout: Layout) -> set[str]:
+    """Return the ids of the forged records that passed every bar."""
+    ids = {row["record_id"] for row in read_columns(layout.forged, ["record_id"])}
+    return ids - {row.record_id for row in read_table(layout.forged / "rejections.parquet", Rejection) if row.stage == "gate"}

@@ -1,0 +1,350 @@
+"""Ingest: photos of strangers become aligned pristine records. Nothing is changed, nothing vanishes.
+
+Photos are hashed, matched with their source rows, and bucketed by group; each bucket becomes one shard.
+A photo already ingested in the same way is carried over from the old shard, so adding photos never
+touches an existing record.
+"""
+
+import hashlib
+import hmac
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmtt import images
+from mmtt.errors import Rejected, UserError
+from mmtt.executors import Executor
+from mmtt.faces import Face, FaceFinder, align, outside_share
+from mmtt.recipe import IngestSection, Recipe
+from mmtt.record import Lineage, Record, Rejection
+from mmtt.shards import Lookup, Manifest, derived_id, digest, lock, read_footer, read_table, side_path, write_table
+from mmtt.stage import ShardJob, conclude, run
+
+from . import sources
+from .finders import sidecar
+from .layout import Layout, salt
+from .progress import Progress
+
+STAGE = "ingest"
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One usable photo: where it is, what its bytes are, what the sidecars say of it.
+
+    `file` is the path below the photo folder as the system knows it, `path` the same as readable text.
+    """
+
+    file: str
+    path: str
+    sha256: str
+    source: sources.Source
+    faces: list[dict[str, Any]] | None
+
+    @property
+    def item_digest(self) -> str:
+        """Digest of all that its records are made from, but for the recipe."""
+        return digest([self.path, self.sha256, asdict(self.source), self.faces])
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What a worker needs for one bucket."""
+
+    root: str
+    directory: str
+    secret: str
+    section: IngestSection
+    photos: tuple[Photo, ...]
+
+
+def ingest(layout: Layout, recipe: Recipe, executor: Executor, progress: Progress) -> Manifest:
+    """Make the pristine shards and the private lineage of a dataset.
+
+    Raises:
+        UserError: no photos, a source table that cannot be read, a directory being written.
+    """
+    with lock(layout.pristine):
+        usable, refused = scan(layout, recipe.ingest)
+        jobs = _jobs(layout, recipe, usable)
+        run(pristine_rows, jobs, layout.pristine, executor, progress)
+        write_table(layout.lineage, _lineage(layout, jobs), Lineage)
+        return conclude(STAGE, jobs, layout.pristine, refused)
+
+
+def _lineage(layout: Layout, jobs: Iterable[ShardJob]) -> list[Lineage]:
+    tables = (read_table(side_path(layout.pristine, job.name, Lineage), Lineage) for job in jobs)
+    return sorted((row for table in tables for row in table), key=lambda row: row.record_id)
+
+
+def scan(layout: Layout, section: IngestSection) -> tuple[list[Photo], list[Rejection]]:
+    """Hash every file below `photos/` and match it with its source row and sidecar landmarks.
+
+    Returns usable photos, sorted by path, and a rejection for each that is not.
+    """
+    if not layout.photos.is_dir():
+        raise UserError(f"{layout.photos} is not a folder. Put the photos there.")
+    rows, landmarks = sources.load(layout.root), sidecar.load(layout.landmarks)
+    usable: dict[str, Photo] = {}
+    refused: list[Rejection] = []
+    seen: set[str] = set()
+    for path in _walk(layout.photos, refused):
+        name = _shown(path, layout.photos)
+        seen.add(name)
+        try:
+            photo = _photo(path, name, layout.photos, section, rows, landmarks)
+            if photo.sha256 in usable:
+                raise Rejected("duplicate_photo", f"the same bytes as '{usable[photo.sha256].path}'")
+            usable[photo.sha256] = photo
+        except Rejected as reason:
+            refused.append(Rejection(stage=STAGE, code=reason.code, detail=reason.detail, path=name))
+    refused += [
+        Rejection(stage=STAGE, code="photo_missing", detail="the source table names it, but it is not there", path=name)
+        for name in sorted(set(rows) - seen - {"*"})
+    ]
+    return sorted(usable.values(), key=lambda photo: photo.path), refused
+
+
+def _walk(folder: Path, refused: list[Rejection]) -> Iterator[Path]:
+    """Every file below a folder, in the order of their bytes; links to folders are not entered."""
+
+    def unreadable(error: OSError) -> None:
+        name = _shown(Path(os.fsdecode(error.filename)), folder)
+        refused.append(Rejection(stage=STAGE, code="unreadable", detail=error.strerror or "unreadable folder", path=name))
+
+    for parent, folders, files in os.walk(folder, onerror=unreadable):
+        folders.sort(key=os.fsencode)
+        linked = [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        for name in sorted([*files, *linked], key=os.fsencode):
+            yield Path(parent, name)
+
+
+def _shown(path: Path, folder: Path) -> str:
+    """The path below the folder, with `/`; bytes that are no UTF-8 are escaped."""
+    raw = os.fsencode(path.relative_to(folder).as_posix())
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _photo(
+    path: Path,
+    name: str,
+    folder: Path,
+    section: IngestSection,
+    rows: Mapping[str, sources.Source],
+    landmarks: Mapping[str, list[dict[str, Any]]],
+) -> Photo:
+    source = rows.get(name) or rows.get("*")
+    if source is None:
+        raise Rejected("no_source", "no row of the source table names it, and there is no row for *")
+    source.require_usable()
+    data = read_photo(path, folder, section.max_file_bytes)
+    if not data:
+        raise Rejected("empty", "the file has no bytes")
+    faces = landmarks.get(name) if "sidecar" in section.finders else None
+    return Photo(str(path.relative_to(folder)), name, images.sha256(data), source, faces)
+
+
+def read_photo(path: Path, folder: Path, max_bytes: int) -> bytes:
+    """Read a file that a stranger put there: never out of its folder, never a device, never too much.
+
+    Raises:
+        Rejected: `unreadable`, `outside_folder`, `not_a_file`, `file_too_large`.
+    """
+    try:
+        inside = path.resolve(strict=True).is_relative_to(folder.resolve(strict=True))
+        if not inside:
+            raise Rejected("outside_folder", "a link that leads out of the photo folder is not followed")
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise Rejected("not_a_file", "neither a file nor a link to one")
+        if state.st_size > max_bytes:
+            raise Rejected("file_too_large", f"{state.st_size:,} bytes are more than {max_bytes:,}")
+        return path.read_bytes()
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise Rejected("unreadable", str(reason)) from error
+
+
+def group_id(secret: str, photo: Photo) -> str:
+    """Return the salted hash of the photo's subject where known, else of the photo: 24 hex digits."""
+    key = f"subject:{photo.source.subject}" if photo.source.subject else f"photo:{photo.sha256}"
+    return hmac.new(secret.encode(), key.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:24]
+
+
+def bucket_of(group: str, buckets: int) -> int:
+    """Return the bucket, 0 to buckets − 1, of a group; the same from ingest to release."""
+    return int(group[:8], 16) % buckets
+
+
+def _jobs(layout: Layout, recipe: Recipe, photos: Iterable[Photo]) -> list[ShardJob]:
+    secret = salt(layout)
+    by_bucket: dict[int, list[Photo]] = {}
+    for photo in photos:
+        by_bucket.setdefault(bucket_of(group_id(secret, photo), recipe.buckets), []).append(photo)
+    fingerprint = digest([STAGE, VERSION, recipe.ingest.model_dump(), digest(secret)])
+    return [
+        ShardJob(
+            name=f"bucket-{bucket:04d}",
+            stage=STAGE,
+            input_digest=digest([photo.item_digest for photo in members]),
+            fingerprint=fingerprint,
+            payload=Payload(str(layout.photos), str(layout.pristine), secret, recipe.ingest, tuple(members)),
+        )
+        for bucket, members in sorted(by_bucket.items())
+    ]
+
+
+def pristine_rows(job: ShardJob) -> Iterator[Record | Rejection | Lineage]:
+    """Yield the records, lineage and rejections of one bucket."""
+    payload: Payload = job.payload
+    old = _carried(Path(payload.directory), job)
+    for photo in payload.photos:
+        if photo.item_digest in old:
+            yield from old[photo.item_digest]
+            continue
+        try:
+            yield from _photo_rows(photo, payload)
+        except Rejected as reason:
+            yield Rejection(stage=STAGE, code=reason.code, detail=reason.detail, path=photo.path)
+
+
+def _carried(directory: Path, job: ShardJob) -> dict[str, Iterator[Record | Lineage]]:
+    """What the old shard made from photos that did not change, by item digest, read only when asked for.
+
+    Photos with any rejection are done again: they are few, and their rows are of three kinds.
+    """
+    path = directory / f"{job.name}.parquet"
+    footer = read_footer(path)
+    if footer is None or footer.fingerprint != job.fingerprint:
+        return {}
+    try:
+        noted = read_table(side_path(directory, job.name, Lineage), Lineage)
+        refused = {r.path for r in read_table(side_path(directory, job.name, Rejection), Rejection)}
+        lookup = Lookup([path])
+    except UserError:
+        return {}
+    by_item: dict[str, list[Lineage]] = {}
+    for row in noted:
+        if row.path not in refused and row.record_id in lookup:
+            by_item.setdefault(row.item_digest, []).append(row)
+    return {item: _pairs(rows, lookup) for item, rows in by_item.items()}
+
+
+def _pairs(rows: list[Lineage], lookup: Lookup) -> Iterator[Record | Lineage]:
+    for row in rows:
+        yield lookup.get(row.record_id)
+        yield row
+
+
+@cache
+def _finder(name: str) -> FaceFinder:
+    from .finders.mediapipe import MediapipeFinder
+
+    return {"mediapipe": MediapipeFinder}[name]()
+
+
+def find_faces(photo: images.Rgb, path: str, listed: list[dict[str, Any]] | None, section: IngestSection) -> list[Face]:
+    """Return the faces of a photo that the recipe wants: the first finder that knows the photo decides.
+
+    Raises:
+        Rejected: `no_face`, `too_many_faces`.
+    """
+    for name in section.finders:
+        finder = sidecar.SidecarFinder({} if listed is None else {path: listed}) if name == "sidecar" else _finder(name)
+        faces = finder.find(photo, path)
+        if faces is not None:
+            break
+    else:
+        faces = []
+    if not faces:
+        raise Rejected("no_face", f"none of the finders ({', '.join(section.finders)}) found a face")
+    if len(faces) > section.max_faces:
+        raise Rejected("too_many_faces", f"{len(faces)} faces are more than {section.max_faces}")
+    return faces
+
+
+def _photo_rows(photo: Photo, payload: Payload) -> Iterator[Record | Rejection | Lineage]:
+    section = payload.section
+    folder = Path(payload.root)
+    data = read_photo(folder / photo.file, folder, section.max_file_bytes)
+    if images.sha256(data) != photo.sha256:
+        raise Rejected("changed_meanwhile", "the file changed while it was being ingested; run ingest again")
+    pixels = images.decode_photo(data, max_pixels=section.max_pixels)
+    if max(pixels.shape[:2]) > section.max_side_px:
+        raise Rejected("too_wide", f"{pixels.shape[1]}×{pixels.shape[0]} has a side over {section.max_side_px} px")
+    faces = find_faces(pixels, photo.path, photo.faces, section)
+    hashed = images.perceptual_hash(pixels)
+    chosen = list(enumerate(faces))
+    if section.faces == "largest":
+        chosen = [max(chosen, key=lambda item: (item[1].interocular, -item[0]))]
+    for index, face in chosen:
+        try:
+            record = _record(photo, payload, pixels, index, face)
+        except Rejected as reason:
+            detail = f"face {index}: {reason.detail}"
+            yield Rejection(stage=STAGE, code=reason.code, detail=detail, path=photo.path)
+        else:
+            yield record
+            yield _lineage_row(photo, record, index, face, hashed)
+
+
+def _record(photo: Photo, payload: Payload, pixels: images.Rgb, index: int, face: Face) -> Record:
+    section = payload.section
+    _require_whole(face, pixels, section)
+    crop, matrix = align(pixels, face, section.template, section.size_px)
+    inside = face.moved(matrix)
+    image = images.encode_png(crop)
+    return Record(
+        record_id=derived_id("pristine", photo.sha256, index, section.template, section.size_px),
+        image_sha256=images.sha256(image),
+        image=image,
+        mask=images.encode_png(np.zeros(crop.shape[:2], np.uint8)),
+        landmarks=inside.landmarks.tolist(),
+        landmark_scheme=face.scheme,
+        landmark_finder=face.finder,
+        align_matrix=matrix.ravel().tolist(),
+        template=section.template,
+        origin=photo.source.origin,
+        origin_id=photo.source.origin_id or photo.sha256,
+        licence=photo.source.licence,
+        consent=photo.source.consent,
+        group_id=group_id(payload.secret, photo),
+        obligations=sorted(sources.obligations(photo.source.licence)),
+    )
+
+
+def _require_whole(face: Face, pixels: images.Rgb, section: IngestSection) -> None:
+    outside = outside_share(face, pixels.shape[:2])
+    if outside > section.max_outside_share:
+        raise Rejected("face_cut_off", f"{outside:.0%} of the landmarks lie outside the photo")
+    if face.interocular < section.min_interocular_px:
+        raise Rejected(
+            "face_too_small", f"{face.interocular:.1f} px between the eyes, at least {section.min_interocular_px:g} wanted"
+        )
+
+
+def _lineage_row(photo: Photo, record: Record, index: int, face: Face, hashed: str) -> Lineage:
+    source = photo.source
+    return Lineage(
+        item_digest=photo.item_digest,
+        record_id=record.record_id,
+        path=photo.path,
+        photo_sha256=photo.sha256,
+        photo_phash=hashed,
+        face_index=index,
+        bbox_xyxy=face.bbox_xyxy.tolist(),
+        subject=source.subject or None,
+        group_id=record.group_id,
+        consent_expiry=source.consent_expiry or None,
+        consent_evidence_sha256=source.consent_evidence_sha256 or None,
+        withdrawal=source.withdrawal or None,
+    )
+
+

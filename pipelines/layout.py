@@ -1,0 +1,90 @@
+"""Where things lie in a dataset's directory. The one place that knows.
+
+    DIR/
+      recipe.yaml  sources.csv  photos/  landmarks.json     what the curator brings
+      pristine/  forged/                                    shards, manifests, rejections
+      plan/splits.parquet  plan/plan.parquet                what was decided
+      private/lineage.parquet  private/salt                 never published
+      overview.html                                         what came out
+"""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmtt.errors import UserError
+from mmtt.shards import write_atomically
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one dataset."""
+
+    root: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe."""
+        return self.root / "recipe.yaml"
+
+    @property
+    def photos(self) -> Path:
+        """The photos, in any folders below."""
+        return self.root / "photos"
+
+    @property
+    def landmarks(self) -> Path:
+        """Landmarks that the origin ships."""
+        return self.root / "landmarks.json"
+
+    @property
+    def pristine(self) -> Path:
+        """Pristine shards."""
+        return self.root / "pristine"
+
+    @property
+    def plan(self) -> Path:
+        """Splits, plan and what it refused."""
+        return self.root / "plan"
+
+    @property
+    def forged(self) -> Path:
+        """Forged shards."""
+        return self.root / "forged"
+
+    @property
+    def lineage(self) -> Path:
+        """Which photo each pristine record came from."""
+        return self.root / "private" / "lineage.parquet"
+
+    @property
+    def overview(self) -> Path:
+        """The picture report."""
+        return self.root / "overview.html"
+
+
+def locate(path: Path) -> Layout:
+    """Return the layout of a dataset named by its directory or by its recipe.
+
+    Raises:
+        UserError: there is no recipe.
+    """
+    root = path.parent if path.is_file() else path
+    layout = Layout(root)
+    if not layout.recipe.is_file():
+        raise UserError(f"{layout.recipe} does not exist. `mmtt init {root}` starts a dataset there.")
+    if path.is_file() and path.name != layout.recipe.name:
+        raise UserError(f"{path}: a dataset's recipe is called recipe.yaml, in the dataset's own directory.")
+    return layout
+
+
+def salt(layout: Layout) -> str:
+    """Return the secret that keeps group ids from being guessed; made on first use.
+
+    It decides `group_id` and buckets: two machines that are to make the same bytes must share it.
+    """
+    path = layout.root / "private" / "salt"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, secrets.token_hex(16).encode())
+    return path.read_text(encoding="ascii").strip()

@@ -1,0 +1,43 @@
+"""Replay: make a forgery again from its row's plan, and compare the bytes."""
+
+from collections.abc import Iterator
+
+from mmtt.errors import Rejected
+from mmtt.manipulator import finish
+from mmtt.recipe import Recipe
+from mmtt.record import PlanRow, Record
+from mmtt.shards import Lookup, read, read_table, shard_paths
+
+from . import manipulators
+from .forge import Payload, forged_record, render_job
+from .layout import Layout
+
+
+def replay(layout: Layout, recipe: Recipe) -> Iterator[tuple[str, str | None]]:
+    """Forge every record of a dataset again; yield (record id, what differs, or None when all bytes are the same)."""
+    made = manipulators.from_recipe(recipe.forge.manipulators)
+    entries = {entry.label: entry for entry in recipe.forge.manipulators}
+    plan = {row.record_id: row for row in read_table(layout.plan / "plan.parquet", PlanRow)}
+    lookup = Lookup(shard_paths(layout.pristine))
+    for record in read(layout.forged):
+        row = plan.get(record.record_id)
+        if row is None or row.entry not in entries:
+            yield record.record_id, "the plan does not name it"
+            continue
+        payload = Payload(entries[row.entry], (row,), (), recipe.forge.mask_tau, find_faces=recipe.forge.find_faces)
+        target = lookup.get(row.target_id)
+        source = lookup.get(row.source_id) if row.source_id else None
+        job = render_job(row, target, source)
+        program = made[row.entry]
+        try:
+            forged = finish(job.target, program.render([job])[0], program.declaration.mask_rule, payload.mask_tau)
+            again = forged_record(program, row, target, source, forged, payload)
+        except Rejected as reason:
+            yield record.record_id, f"refused this time: {reason}"
+        else:
+            yield record.record_id, _difference(record, again)
+
+
+def _difference(first: Record, second: Record) -> str | None:
+    names = [name for name in ("image", "mask", "alpha", "change") if getattr(first, name) != getattr(second, name)]
+    return f"other bytes in {', '.join(names)}" if names else None

@@ -1,0 +1,121 @@
+"""The sidecar that says where photos come from: `sources.csv` or `sources.jsonl`.
+
+A photo without a licence is never used. A row whose `file` is `*` speaks for every photo that no
+other row names.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from mmtt.errors import Rejected, UserError, did_you_mean
+from mmtt.licences import obligations
+
+COLUMNS_HELP = {
+    "file": "path of the photo below photos/, or * for all that no other row names",
+    "origin": "dataset or collection that it came from",
+    "licence": "SPDX id; LicenseRef-… for what SPDX does not list",
+    "origin_id": "its id there (default: SHA-256 of the photo)",
+    "subject": "who it shows, if known; photos of one subject stay in one split; private",
+    "consent": "what the person agreed to, for example `manipulation redistribution`; `none` if nobody was asked",
+    "consent_expiry": "ISO date after which the consent ends",
+    "consent_evidence_sha256": "SHA-256 of the signed evidence",
+    "withdrawal": "where the person can take it back",
+}
+_DATE = re.compile(r"^\d{4}-\d{2}-\d{2}$")
+_SHA256 = re.compile(r"^[0-9a-f]{64}$")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the sidecar says of one photo."""
+
+    file: str
+    origin: str
+    licence: str
+    origin_id: str = ""
+    subject: str = ""
+    consent: str = "none"
+    consent_expiry: str = ""
+    consent_evidence_sha256: str = ""
+    withdrawal: str = ""
+
+    def require_usable(self) -> None:
+        """Refuse a photo whose row does not say enough.
+
+        Raises:
+            Rejected: `no_licence`, `licence_unknown`, `no_origin`, `bad_consent`.
+        """
+        if not self.licence:
+            raise Rejected("no_licence", f"the row of '{self.file}' names no licence")
+        obligations(self.licence)
+        if not self.origin:
+            raise Rejected("no_origin", f"the row of '{self.file}' names no origin")
+        if self.consent_expiry and not _DATE.match(self.consent_expiry):
+            raise Rejected("bad_consent", f"consent_expiry '{self.consent_expiry}' is no date like 2027-12-31")
+        if self.consent_evidence_sha256 and not _SHA256.match(self.consent_evidence_sha256):
+            raise Rejected("bad_consent", "consent_evidence_sha256 is not 64 lower-case hex digits")
+
+
+def load(root: Path) -> dict[str, Source]:
+    """Read `sources.csv` or `sources.jsonl` of a dataset, as a map from photo path to row.
+
+    Raises:
+        UserError: neither or both exist, an unknown or missing column, the same photo twice.
+    """
+    found = [path for path in (root / "sources.csv", root / "sources.jsonl") if path.is_file()]
+    if len(found) != 1:
+        state = "both sources.csv and sources.jsonl" if found else "neither sources.csv nor sources.jsonl"
+        raise UserError(f"{root} has {state}. Keep one, with the columns {', '.join(COLUMNS_HELP)}.")
+    path = found[0]
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as UTF-8 text: {error}. Save it as UTF-8.") from error
+    rows = _csv_rows(text) if path.suffix == ".csv" else _jsonl_rows(text, path)
+    sources: dict[str, Source] = {}
+    for number, row in rows:
+        source = _source(row, f"{path}, line {number}")
+        if source.file in sources:
+            raise UserError(f"{path}, line {number}: '{source.file}' has a row already. Keep one.")
+        sources[source.file] = source
+    return sources
+
+
+def _csv_rows(text: str) -> list[tuple[int, Mapping[str, object]]]:
+    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    return [(reader.line_num, row) for row in reader]
+
+
+def _jsonl_rows(text: str, path: Path) -> list[tuple[int, Mapping[str, object]]]:
+    rows: list[tuple[int, Mapping[str, object]]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise UserError(f"{path}, line {number} is not JSON: {error}.") from error
+            if not isinstance(row, dict):
+                raise UserError(f"{path}, line {number} is not a JSON object.")
+            rows.append((number, row))
+    return rows
+
+
+def _source(row: Mapping[str, object], where: str) -> Source:
+    known = [field.name for field in fields(Source)]
+    for key in row:
+        if key not in known:
+            hint = did_you_mean(str(key), known) if key else " A line has more fields than the header."
+            raise UserError(f"{where}: '{key}' is not a column.{hint}")
+    missing = [key for key in ("file", "origin", "licence") if key not in row]
+    if missing:
+        raise UserError(f"{where}: the column '{missing[0]}' is missing.")
+    return Source(**{key: str(value).strip() for key, value in row.items() if value not in (None, "")} | _blank(row))
+
+
+def _blank(row: Mapping[str, object]) -> dict[str, str]:
+    return {key: "" for key in ("file", "origin", "licence") if row[key] in (None, "")}
