@@ -31,7 +31,7 @@ def check(record: Record) -> list[str]:
         image, mask = images.decode_rgb(record.image), images.decode_gray(record.mask)
     except ValueError:
         return ["image or mask cannot be decoded"]
-    faults = [*_check_words(record), *_check_shape(record, image.shape[:2], mask)]
+    faults = [*_check_words(record), *_check_shape(record, (image.shape[0], image.shape[1]), mask)]
     if not faults:
         pristine = record.manipulation is None
         faults = _check_pristine(record, mask) if pristine else _check_edit(record, rule, image, mask)

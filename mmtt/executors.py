@@ -18,7 +18,9 @@ R = TypeVar("R")
 class Executor(Protocol):
     """A map: calls a picklable function on each item, yields (item's position, result) as they finish."""
 
-    def __call__(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[int, R]]: ...
+    def __call__(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
+        """Yield (position, result) for every item."""
+        ...
 
 
 def serial(function: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
@@ -48,9 +50,7 @@ def processes(workers: int) -> Executor:
     return run
 
 
-def _finished(
-    pool: ProcessPoolExecutor, function: Callable[[T], R], items: Sequence[T]
-) -> Iterator[tuple[int, R]]:
+def _finished(pool: ProcessPoolExecutor, function: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
     waiting: dict[Any, int] = {pool.submit(function, item): position for position, item in enumerate(items)}
     for future in as_completed(waiting):
         yield waiting.pop(future), future.result()

@@ -61,7 +61,7 @@ class Face:
     def across(self) -> Points:
         """Unit vector, float32 2, from the subject's right eye to the left one."""
         eyes = self.five_points[:2]
-        return ((eyes[1] - eyes[0]) / max(self.interocular, 1e-6)).astype(np.float32)
+        return np.asarray(((eyes[1] - eyes[0]) / max(self.interocular, 1e-6)), dtype=np.float32)
 
     @cached_property
     def down(self) -> Points:
@@ -76,7 +76,7 @@ class Face:
     @cached_property
     def bbox_xyxy(self) -> Points:
         """Left, top, right, bottom of the landmarks, float32 4."""
-        return np.concatenate([self.landmarks.min(axis=0), self.landmarks.max(axis=0)]).astype(np.float32)
+        return np.asarray(np.concatenate([self.landmarks.min(axis=0), self.landmarks.max(axis=0)]), dtype=np.float32)
 
     def contour(self, name: str) -> Points | None:
         """A closed outline, float32 N×2, or None where the scheme has no such contour."""

@@ -132,7 +132,7 @@ def perceptual_hash(image: Rgb) -> str:
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = cv2.dct(small)[:8, :8].ravel()
-    bits = low > np.median(low[1:])
+    bits = low > np.median(np.asarray(low[1:], dtype=np.float32))
     return np.packbits(bits).tobytes().hex()
 
 

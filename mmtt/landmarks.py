@@ -71,13 +71,15 @@ _MESH_CONTOURS = MappingProxyType({
     ),
 })  # fmt: skip
 
-SCHEMES: Mapping[str, Scheme] = MappingProxyType({
-    "ibug_68": Scheme("ibug_68", 68, tuple(range(68))),
-    "openpose_70": Scheme("openpose_70", 70, tuple(range(68)), irises=((68,), (69,))),
-    "mediapipe_478": Scheme(
-        "mediapipe_478", 478, _MESH_TO_68, _MESH_CONTOURS, ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))
-    ),
-})
+SCHEMES: Mapping[str, Scheme] = MappingProxyType(
+    {
+        "ibug_68": Scheme("ibug_68", 68, tuple(range(68))),
+        "openpose_70": Scheme("openpose_70", 70, tuple(range(68)), irises=((68,), (69,))),
+        "mediapipe_478": Scheme(
+            "mediapipe_478", 478, _MESH_TO_68, _MESH_CONTOURS, ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))
+        ),
+    }
+)
 
 
 def scheme(name: str) -> Scheme:

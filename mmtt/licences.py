@@ -27,7 +27,9 @@ def obligations(licence: str) -> frozenset[str]:
         return frozenset({"BY", "NC", "research-only"})
     matched = _CC.match(licence)
     if not matched:
-        raise Rejected("licence_unknown", f"'{licence}' is no SPDX id that is known here.{did_you_mean(licence, _KNOWN)}")
+        raise Rejected(
+            "licence_unknown", f"'{licence}' is no SPDX id that is known here.{did_you_mean(licence, _KNOWN)}"
+        )
     return frozenset(f"SA:{licence}" if part == "SA" else part for part in matched.group(1).split("-"))
 
 

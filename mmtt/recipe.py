@@ -15,7 +15,6 @@ from mmtt.errors import RecipeError, did_you_mean
 SPLITS = ("train", "validation", "test")
 
 
-
 M = TypeVar("M", bound=BaseModel)
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -95,7 +95,8 @@ class Record:
     source_consent: Annotated[str | None, text("`consent` of the donor.")] = None
     source_group_id: Annotated[str | None, text("`group_id` of the donor.")] = None
     obligations: Annotated[
-        list[str], Column(_STRINGS, "What photo, donor, code and weights oblige to: BY, NC, SA:<licence>, research-only.")
+        list[str],
+        Column(_STRINGS, "What photo, donor, code and weights oblige to: BY, NC, SA:<licence>, research-only."),
     ] = field(default_factory=list)
     degradations: Annotated[list[str], Column(_STRINGS, "JSON of each degradation, in order; empty for a master.")] = (
         field(default_factory=list)

@@ -46,7 +46,7 @@ def _brows(face: Face) -> list[Points]:
 def _thicken(line: Points, face: Face) -> Points:
     """Make a brow out of the line that 68-point schemes give: its upper edge, moved down to a lower one."""
     down = face.down * 0.09 * face.interocular
-    return np.concatenate([line - 0.25 * down, (line + down * np.float32(0.75))[::-1]]).astype(np.float32)
+    return np.asarray(np.concatenate([line - 0.25 * down, (line + down * np.float32(0.75))[::-1]]), dtype=np.float32)
 
 
 def _lips(face: Face) -> tuple[Points, Points]:
@@ -64,7 +64,7 @@ def _nose(face: Face) -> Points:
     upper = [p[27] + 0.1 * across, p[29] + 0.16 * across, p[35] + wing - 0.12 * face.down * face.interocular]
     lower = [p[35] + wing, p[34], p[33], p[32], p[31] - wing]
     back = [p[31] - wing - 0.12 * face.down * face.interocular, p[29] - 0.16 * across, p[27] - 0.1 * across]
-    return np.stack([*upper, *lower, *back]).astype(np.float32)
+    return np.asarray(np.stack([*upper, *lower, *back]), dtype=np.float32)
 
 
 def _oval(face: Face) -> Points:
@@ -74,7 +74,7 @@ def _oval(face: Face) -> Points:
         return found
     p = face.points_68
     brows = np.concatenate([p[lm.LEFT_BROW][::-1], p[lm.RIGHT_BROW][::-1]])
-    return np.concatenate([p[lm.JAW], brows - 0.1 * face.down * face.interocular]).astype(np.float32)
+    return np.asarray(np.concatenate([p[lm.JAW], brows - 0.1 * face.down * face.interocular]), dtype=np.float32)
 
 
 def _cheeks(face: Face) -> list[Points]:
@@ -99,14 +99,14 @@ def _forehead(face: Face) -> list[Points]:
 def _chin(face: Face) -> Points:
     p = face.points_68
     under_lip = p[[55, 56, 57, 58, 59]] + 0.08 * face.down * face.interocular
-    return np.concatenate([p[6:11], under_lip]).astype(np.float32)
+    return np.asarray(np.concatenate([p[6:11], under_lip]), dtype=np.float32)
 
 
 def _jaw(face: Face) -> Points:
     p = face.points_68
     line = p[3:14]
     inner = line + np.float32(0.22) * (p[33] - line)
-    return np.concatenate([line, inner[::-1]]).astype(np.float32)
+    return np.asarray(np.concatenate([line, inner[::-1]]), dtype=np.float32)
 
 
 def _pupils(face: Face) -> list[Points]:
@@ -119,19 +119,21 @@ def _eyes_and_brows_and_lips(face: Face) -> list[Points]:
     return [*_eyes(face), *_brows(face), _lips(face)[0]]
 
 
-_DRAWN: Mapping[str, Callable[[Face], Outline]] = MappingProxyType({
-    "eye": lambda f: Outline(_eyes(f), []),
-    "pupil": lambda f: Outline(_pupils(f), []),
-    "lip": lambda f: Outline([_lips(f)[0]], [_lips(f)[1]]),
-    "mouth": lambda f: Outline([_lips(f)[0]], []),
-    "nose": lambda f: Outline([_nose(f)], []),
-    "cheek": lambda f: Outline(_cheeks(f), []),
-    "forehead": lambda f: Outline(_forehead(f), []),
-    "chin": lambda f: Outline([_chin(f)], []),
-    "jaw": lambda f: Outline([_jaw(f)], []),
-    "eyebrow": lambda f: Outline(_brows(f), []),
-    "skin": lambda f: Outline([_oval(f)], _eyes_and_brows_and_lips(f)),
-})
+_DRAWN: Mapping[str, Callable[[Face], Outline]] = MappingProxyType(
+    {
+        "eye": lambda f: Outline(_eyes(f), []),
+        "pupil": lambda f: Outline(_pupils(f), []),
+        "lip": lambda f: Outline([_lips(f)[0]], [_lips(f)[1]]),
+        "mouth": lambda f: Outline([_lips(f)[0]], []),
+        "nose": lambda f: Outline([_nose(f)], []),
+        "cheek": lambda f: Outline(_cheeks(f), []),
+        "forehead": lambda f: Outline(_forehead(f), []),
+        "chin": lambda f: Outline([_chin(f)], []),
+        "jaw": lambda f: Outline([_jaw(f)], []),
+        "eyebrow": lambda f: Outline(_brows(f), []),
+        "skin": lambda f: Outline([_oval(f)], _eyes_and_brows_and_lips(f)),
+    }
+)
 
 TEXT_ONLY = tuple(word for word in REGIONS if word not in _DRAWN)
 
@@ -188,7 +190,7 @@ def edited_shares(face: Face, mask: npt.NDArray[np.uint8]) -> dict[str, float]:
     """For each region that a uint8 {0, 255} mask touches, the share of the region's pixels inside it, 0–1."""
     shares = {}
     for word in sayable(face.scheme):
-        area = region_mask(face, word, mask.shape[:2])
+        area = region_mask(face, word, (mask.shape[0], mask.shape[1]))
         total = int(np.count_nonzero(area))
         inside = int(np.count_nonzero(mask[area])) if total else 0
         if inside:

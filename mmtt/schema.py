@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
@@ -21,7 +21,7 @@ Row = TypeVar("Row")
 
 
 @cache
-def columns(row_class: type) -> dict[str, tuple[Column, bool]]:
+def columns(row_class: Any) -> dict[str, tuple[Column, bool]]:
     """Map each field of a row class to its column and whether it may be null, in order."""
     hints = get_type_hints(row_class, include_extras=True)
     found = {}
@@ -35,7 +35,7 @@ def columns(row_class: type) -> dict[str, tuple[Column, bool]]:
 
 
 @cache
-def arrow_schema(row_class: type = Record) -> pa.Schema:
+def arrow_schema(row_class: Any = Record) -> pa.Schema:
     """Return the Arrow schema of a row class, with the metadata that `datasets` reads.
 
     Every field is nullable for Arrow: `datasets` ignores its own metadata where nullability differs.
@@ -94,7 +94,7 @@ def _stored(value: Any, arrow_type: pa.DataType) -> Any:
 def from_mapping(row: Mapping[str, Any], row_class: type[Row]) -> Row:
     """Turn one row of an Arrow table (`to_pylist`) back into its class."""
     values = {}
-    for name, (column, _) in columns(row_class).items():
+    for name, (column, _) in columns(cast(Any, row_class)).items():
         value = row[name]
         values[name] = value["bytes"] if column.type == IMAGE and value is not None else value
     return row_class(**values)

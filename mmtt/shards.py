@@ -20,7 +20,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import filelock
 import pyarrow as pa
@@ -157,7 +157,7 @@ class ShardWriter:
 
     def __init__(self, path: Path, row_class: type, *, rows_per_group: int = ROW_GROUP_ROWS) -> None:
         schema = arrow_schema(row_class)
-        plain = [f.name for f in schema if f.type != IMAGE]
+        plain = [leaf(f.name, f.type) for f in schema if f.type != IMAGE]
         self._row_class, self._rows_per_group = row_class, rows_per_group
         self._rows: list[Any] = []
         self._bytes = 0
@@ -165,7 +165,7 @@ class ShardWriter:
             path,
             schema,
             # PNGs do not shrink any further.
-            compression={name: "zstd" for name in plain} or "zstd",
+            compression=dict.fromkeys(plain, "zstd"),
             use_dictionary=plain,
             write_page_index=True,
             write_statistics=plain,
@@ -193,6 +193,11 @@ class ShardWriter:
         self._bytes = 0
 
 
+def leaf(name: str, arrow_type: pa.DataType) -> str:
+    """Return the path of a column's values inside Parquet: `regions` → `regions.list.element`."""
+    return leaf(f"{name}.list.element", arrow_type.value_type) if pa.types.is_list(arrow_type) else name
+
+
 def write_table(path: Path, rows: Sequence[Any], row_class: type) -> None:
     """Write a narrow table (splits, plan, rejections, lineage) so that it is whole or absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -215,7 +220,7 @@ def read_table(path: Path, row_class: type[Row]) -> list[Row]:
         raise UserError(f"{path} does not exist. Run the stage that writes it first.") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path} cannot be read as Parquet ({error}). Run the stage that writes it again.") from error
-    missing = set(arrow_schema(row_class).names) - set(table.column_names)
+    missing = set(arrow_schema(cast(Any, row_class)).names) - set(table.column_names)
     if missing:
         raise SchemaError(f"{path} lacks the column(s) {', '.join(sorted(missing))}; another version wrote it.")
     return from_table(table, row_class)

@@ -190,10 +190,12 @@ def _build(layout: Layout, recipe: Recipe, workers: int) -> list[_Stage]:
 def _finish(stages: list[_Stage], as_json: bool) -> None:
     if as_json:
         typer.echo(
-            json.dumps([
-                {"stage": s.manifest.stage, "accepted": s.accepted, "rejections": dict(sorted(s.by_reason.items()))}
-                for s in stages
-            ])
+            json.dumps(
+                [
+                    {"stage": s.manifest.stage, "accepted": s.accepted, "rejections": dict(sorted(s.by_reason.items()))}
+                    for s in stages
+                ]
+            )
         )
     else:
         for stage in stages:

@@ -75,7 +75,5 @@ def _drawn_people(layout: Layout) -> list[dict[str, str]]:
 
 
 def _row(file: str, origin: str, licence: str, subject: str) -> dict[str, str]:
-    origin_id = Path(file).stem
-    return {
-        "file": file, "origin": origin, "origin_id": origin_id, "licence": licence, "subject": subject, "consent": "none",
-    }  # fmt: skip
+    known = {"file": file, "origin": origin, "origin_id": Path(file).stem, "licence": licence}
+    return {**known, "subject": subject, "consent": "none"}

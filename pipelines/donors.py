@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mmtt.faces import Face
-from mmtt.record import Assignment
 from mmtt.recipe import DonorSection
+from mmtt.record import Assignment
 
 
 class Candidate(NamedTuple):

@@ -1,5 +1,6 @@
-"""Forge: execute the plan. One shard for each recipe entry and bucket, so that an edited entry
-re-forges its own shards and no others.
+"""Forge: execute the plan.
+
+One shard for each recipe entry and bucket, so that an edited entry re-forges its own shards and no others.
 
 Fused on decoded arrays: manipulate, composite, mask, features, one encode for each published image.
 Gates read the stored features afterwards; they change no byte.
@@ -21,7 +22,7 @@ from mmtt.faces import Face
 from mmtt.manipulator import Forged, Job, Manipulator
 from mmtt.recipe import Entry, Gate, Recipe
 from mmtt.record import PlanRow, Record, Rejection
-from mmtt.shards import Lookup, Manifest, digest, lock, read_columns, read_table, shard_paths
+from mmtt.shards import Lookup, Manifest, Shard, digest, lock, read_columns, read_table, shard_paths
 from mmtt.stage import ShardJob, conclude, run
 
 from . import manipulators
@@ -85,8 +86,6 @@ def _pristine_index(layout: Layout) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _columns(path: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    from mmtt.shards import Shard
-
     shard = Shard(path)
     for group in range(shard.groups):
         yield from shard.group(group, names).to_pylist()
@@ -271,4 +270,6 @@ def _below(row: dict[str, Any], bars: Gate) -> Iterator[tuple[str, str]]:
 def passed(layout: Layout) -> set[str]:
     """Return the ids of the forged records that passed every bar."""
     ids = {row["record_id"] for row in read_columns(layout.forged, ["record_id"])}
-    return ids - {row.record_id for row in read_table(layout.forged / "rejections.parquet", Rejection) if row.stage == "gate"}
+    return ids - {
+        row.record_id for row in read_table(layout.forged / "rejections.parquet", Rejection) if row.stage == "gate"
+    }

@@ -117,7 +117,9 @@ def _walk(folder: Path, refused: list[Rejection]) -> Iterator[Path]:
 
     def unreadable(error: OSError) -> None:
         name = _shown(Path(os.fsdecode(error.filename)), folder)
-        refused.append(Rejection(stage=STAGE, code="unreadable", detail=error.strerror or "unreadable folder", path=name))
+        refused.append(
+            Rejection(stage=STAGE, code="unreadable", detail=error.strerror or "unreadable folder", path=name)
+        )
 
     for parent, folders, files in os.walk(folder, onerror=unreadable):
         folders.sort(key=os.fsencode)
@@ -326,7 +328,8 @@ def _require_whole(face: Face, pixels: images.Rgb, section: IngestSection) -> No
         raise Rejected("face_cut_off", f"{outside:.0%} of the landmarks lie outside the photo")
     if face.interocular < section.min_interocular_px:
         raise Rejected(
-            "face_too_small", f"{face.interocular:.1f} px between the eyes, at least {section.min_interocular_px:g} wanted"
+            "face_too_small",
+            f"{face.interocular:.1f} px between the eyes, at least {section.min_interocular_px:g} wanted",
         )
 
 
@@ -346,5 +349,3 @@ def _lineage_row(photo: Photo, record: Record, index: int, face: Face, hashed: s
         consent_evidence_sha256=source.consent_evidence_sha256 or None,
         withdrawal=source.withdrawal or None,
     )
-
-

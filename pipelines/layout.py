@@ -1,11 +1,11 @@
 """Where things lie in a dataset's directory. The one place that knows.
 
-    DIR/
-      recipe.yaml  sources.csv  photos/  landmarks.json     what the curator brings
-      pristine/  forged/                                    shards, manifests, rejections
-      plan/splits.parquet  plan/plan.parquet                what was decided
-      private/lineage.parquet  private/salt                 never published
-      overview.html                                         what came out
+DIR/
+  recipe.yaml  sources.csv  photos/  landmarks.json     what the curator brings
+  pristine/  forged/                                    shards, manifests, rejections
+  plan/splits.parquet  plan/plan.parquet                what was decided
+  private/lineage.parquet  private/salt                 never published
+  overview.html                                         what came out
 """
 
 import secrets

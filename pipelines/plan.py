@@ -93,11 +93,13 @@ def _split(
 ) -> tuple[list[Assignment], list[Rejection]]:
     lineage = [row for row in read_table(layout.lineage, Lineage) if row.record_id in pristine]
     lookup = Lookup(shard_paths(layout.pristine))
-    ties = sorted({
-        (pristine[a].group_id, pristine[b].group_id)
-        for a, b in grouping.near_duplicates(lineage, recipe.plan.near_duplicate_bits)
-        if grouping.same_picture(*(images.decode_rgb(lookup.get(record_id).image) for record_id in (a, b)))
-    })
+    ties = sorted(
+        {
+            (pristine[a].group_id, pristine[b].group_id)
+            for a, b in grouping.near_duplicates(lineage, recipe.plan.near_duplicate_bits)
+            if grouping.same_picture(*(images.decode_rgb(lookup.get(record_id).image) for record_id in (a, b)))
+        }
+    )
     before = _earlier(layout.plan / "splits.parquet", Assignment)
     candidates = [grouping.Candidate(row.record_id, row.group_id) for row in pristine.values()]
     return grouping.assign(candidates, ties, before, recipe.plan.splits, recipe.seed)
@@ -199,9 +201,7 @@ def _row(
     )
 
 
-def _donor(
-    donors: Donors, pristine: Mapping[str, _Pristine], target_id: str, rng: np.random.Generator
-) -> _Pristine:
+def _donor(donors: Donors, pristine: Mapping[str, _Pristine], target_id: str, rng: np.random.Generator) -> _Pristine:
     near = donors.nearest(target_id)
     if not near:
         raise Rejected("no_donor", "its split holds no face of another group (see plan.donors in the recipe)")

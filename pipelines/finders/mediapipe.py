@@ -61,7 +61,7 @@ def _models() -> _Models:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Drop what the C++ side prints (a warning about square pictures, though they are square): it writes to the file descriptor, past Python's streams."""
+    """Drop what the C++ side prints (warnings of no use): it writes to the descriptor, past Python's streams."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:
@@ -90,7 +90,9 @@ class MediapipeFinder:
 
     def score(self, crop: Rgb) -> float:
         """Return how sure the detector is of a face in an aligned crop, 0–1; 0 when it finds none."""
-        return max((box.score for box in _detect(cv2.resize(crop, (256, 256), interpolation=cv2.INTER_AREA))), default=0.0)
+        return max(
+            (box.score for box in _detect(cv2.resize(crop, (256, 256), interpolation=cv2.INTER_AREA))), default=0.0
+        )
 
 
 def _pyramid(photo: Rgb) -> list[tuple[Rgb, float]]:
