@@ -90,7 +90,7 @@ def demo(
     """Build a small dataset from public-domain portraits and drawn people, and show it."""
     from .demo import prepare
 
-    layout = prepare(directory)
+    layout = prepare(directory, executor(workers))
     _finish(_build(layout, Recipe.load(layout.recipe), workers), as_json)
 
 

@@ -8,6 +8,7 @@ people come with landmarks by construction. Nobody was asked: consent is `none`,
 import csv
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -15,6 +16,7 @@ import numpy as np
 import skimage.data
 
 from mmtt.errors import UserError
+from mmtt.executors import Executor
 from mmtt.images import encode_png
 from mmtt.shards import write_atomically
 
@@ -26,7 +28,7 @@ DRAWN = 14
 DRAWN_PX = 768
 
 
-def prepare(root: Path) -> Layout:
+def prepare(root: Path, executor: Executor) -> Layout:
     """Write the demo's photos, sources, landmarks and recipe; repeating it changes nothing.
 
     Raises:
@@ -37,7 +39,8 @@ def prepare(root: Path) -> Layout:
     if layout.recipe.exists() and layout.recipe.read_bytes() != recipe:
         raise UserError(f"{root} holds another dataset. Name a new folder for the demo.")
     layout.photos.mkdir(parents=True, exist_ok=True)
-    rows = [*_portraits(layout.photos), *_drawn_people(layout)]
+    write_atomically(layout.recipe, recipe)
+    rows = [*_portraits(layout.photos), *_draw_people(layout, executor)]
     table = io.StringIO()
     writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -46,7 +49,6 @@ def prepare(root: Path) -> Layout:
     # Public input needs no secret; a fixed salt makes every demo the same, byte for byte.
     (root / "private").mkdir(exist_ok=True)
     write_atomically(root / "private" / "salt", b"demo")
-    write_atomically(layout.recipe, recipe)
     return layout
 
 
@@ -60,18 +62,22 @@ def _portraits(photos: Path) -> list[dict[str, str]]:
     ]
 
 
-def _drawn_people(layout: Layout) -> list[dict[str, str]]:
-    rows, landmarks = [], {}
-    for seed in range(DRAWN):
-        name = f"drawn_{seed:02d}.png"
-        if not (layout.photos / name).exists() or not layout.landmarks.exists():
-            person = draw_person(seed, DRAWN_PX)
-            write_atomically(layout.photos / name, encode_png(person.image))
-            landmarks[name] = [{"scheme": "openpose_70", "landmarks": person.landmarks.round(2).tolist()}]
-        rows.append(_row(name, "drawn people", "CC0-1.0", f"drawn person {seed}"))
-    if landmarks:
+def _draw_people(layout: Layout, executor: Executor) -> list[dict[str, str]]:
+    names = [f"drawn_{seed:02d}.png" for seed in range(DRAWN)]
+    present = layout.landmarks.exists() and all((layout.photos / name).exists() for name in names)
+    if not present:
+        seeds = dict(executor(partial(_draw, layout.photos), range(DRAWN)))
+        landmarks = {names[seed]: [{"scheme": "openpose_70", "landmarks": seeds[seed]}] for seed in range(DRAWN)}
         write_atomically(layout.landmarks, json.dumps(landmarks).encode())
-    return rows
+    return [_row(name, "drawn people", "CC0-1.0", f"drawn person {seed}") for seed, name in enumerate(names)]
+
+
+def _draw(photos: Path, seed: int) -> list[list[float]]:
+    """Draw one person into the photo folder; return the landmarks."""
+    person = draw_person(seed, DRAWN_PX)
+    write_atomically(photos / f"drawn_{seed:02d}.png", encode_png(person.image))
+    landmarks: list[list[float]] = person.landmarks.astype(float).round(2).tolist()
+    return landmarks
 
 
 def _row(file: str, origin: str, licence: str, subject: str) -> dict[str, str]:
