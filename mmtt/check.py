@@ -11,6 +11,7 @@ from mmtt import images, masks
 from mmtt.errors import MmttError, UserError
 from mmtt.manipulator import FAMILIES
 from mmtt.masks import MaskRule
+from mmtt.recipe import SPLITS
 from mmtt.record import SCHEMA_VERSION, Record
 from mmtt.regions import REGIONS
 from mmtt.shards import Manifest, Shard, file_sha256
@@ -30,7 +31,7 @@ def check(record: Record) -> list[str]:
     try:
         image, mask = images.decode_rgb(record.image), images.decode_gray(record.mask)
     except ValueError:
-        return ["image or mask cannot be decoded"]
+        return ["image or mask cannot be decoded as RGB PNG and single-channel PNG"]
     faults = [*_check_words(record), *_check_shape(record, (image.shape[0], image.shape[1]), mask)]
     if not faults:
         pristine = record.manipulation is None
@@ -46,6 +47,8 @@ def _check_words(record: Record) -> list[str]:
         faults.append(f"mask_rule '{record.mask_rule}' does not fit manipulation {record.manipulation}")
     if set(record.regions) - set(REGIONS) or len(record.regions) != len(record.region_shares):
         faults.append("regions are not of the 21 words, or have no share each")
+    if record.split not in (None, *SPLITS):
+        faults.append(f"split '{record.split}' is none of {', '.join(SPLITS)}")
     if record.schema_version > SCHEMA_VERSION:
         faults.append(f"schema version {record.schema_version} is newer than {SCHEMA_VERSION}")
     return faults
@@ -79,8 +82,11 @@ def _check_edit(record: Record, rule: MaskRule, image: images.Rgb, mask: images.
         return []
     if record.pristine is None or record.alpha is None or record.change is None or record.parameters is None:
         return [f"rule '{rule}' needs pristine, alpha, change and parameters"]
-    target, alpha = images.decode_rgb(record.pristine), images.decode_gray(record.alpha)
-    change = images.decode_gray(record.change)
+    try:
+        target, alpha = images.decode_rgb(record.pristine), images.decode_gray(record.alpha)
+        change = images.decode_gray(record.change)
+    except ValueError:
+        return ["pristine, alpha or change cannot be decoded as RGB PNG and single-channel PNG"]
     if target.shape != image.shape or {alpha.shape, change.shape} != {mask.shape}:
         return ["pristine, alpha, change and image differ in size"]
     faults = _check_pixels(target, image, alpha, change)
@@ -89,9 +95,18 @@ def _check_edit(record: Record, rule: MaskRule, image: images.Rgb, mask: images.
             faults.append("the mask does not follow from alpha and change")
     elif (mask.astype(bool) & (alpha == 0)).any():
         faults.append("the mask covers pixels with alpha 0")
-    if not isinstance(json.loads(record.parameters), dict):
+    if not _is_json_object(record.parameters):
         faults.append("parameters are no JSON object")
+    if abs(record.mask_share - np.count_nonzero(mask) / mask.size) > 1e-5:
+        faults.append("mask_share is not the share that the mask covers")
     return faults
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def _check_pixels(target: images.Rgb, image: images.Rgb, alpha: images.Gray, change: images.Gray) -> list[str]:

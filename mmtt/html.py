@@ -31,7 +31,7 @@ STYLE = """
 html { scroll-behavior: smooth; -webkit-text-size-adjust: 100%; }
 @media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
 body { margin: 0; background: var(--ground); color: var(--text); font: 1rem/1.6 var(--sans); overflow-wrap: anywhere; }
-main, body > header, body > footer { max-width: 76rem; margin-inline: auto; padding-inline: clamp(1rem, 4vw, 3rem); }
+main, body > header, body > footer { max-width: 82rem; margin-inline: auto; padding-inline: clamp(1rem, 4vw, 3rem); }
 body > header { padding-top: clamp(2rem, 7vw, 5rem); }
 body > footer { padding-block: 2rem 4rem; color: var(--soft); font-size: .875rem; }
 h1, h2, h3 { line-height: 1.2; font-weight: 600; letter-spacing: -.012em; margin: 0; text-wrap: balance; }
@@ -49,23 +49,25 @@ th { font-weight: 600; }
 thead th { color: var(--soft); font-weight: 500; font-size: .8125rem; vertical-align: bottom; }
 tfoot td, tfoot th { border-bottom: 0; font-weight: 600; }
 .number { text-align: right; }
-.scroll { overflow-x: auto; margin-top: 1.25rem; }
+.scroll { overflow-x: auto; margin-top: 1.25rem; white-space: nowrap; }
+.scroll [scope=row] { position: sticky; left: 0; background: var(--ground); }
 .soft { color: var(--soft); }
 .small { font-size: .875rem; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; border-radius: 2px; }
 button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
 img { display: block; max-width: 100%; }
 dialog.viewer {
-  padding: 0; border: 0; margin: auto; max-width: 100vw; max-height: 100dvh; color: var(--text); background: var(--ground);
+  padding: 0; border: 0; margin: auto; max-width: 100vw; max-height: 100dvh;
+  color: var(--text); background: var(--ground);
 }
 dialog.viewer::backdrop { background: rgb(0 0 0 / .78); }
-dialog.viewer img { max-width: min(100vw, 100%); max-height: calc(100dvh - 7rem); margin-inline: auto; }
+dialog.viewer img { height: auto; max-height: calc(100dvh - 7rem); margin-inline: auto; object-fit: contain; }
 dialog.viewer p { margin: 0; padding: .75rem 1rem 0; max-width: 36rem; min-height: 2.4rem; font-size: .875rem; }
 dialog.viewer nav { display: flex; justify-content: space-between; gap: 1rem; padding: .25rem .5rem .5rem; }
 dialog.viewer button { padding: .5rem; color: var(--accent); }
 """
 
-# The viewer shows the pictures of one row in turn: a forgery beside its target is a flicker test.
+# The viewer shows the pictures of one row in turn, at one scale: a forgery and its target are a flicker test.
 SCRIPT = """
 "use strict";
 const viewer = document.querySelector("dialog.viewer");
@@ -76,7 +78,9 @@ function show(index) {
   const small = row[at].querySelector("img");
   large.src = small.src;
   large.alt = small.alt;
-  large.width = small.naturalWidth;
+  const widest = Math.max(...row.map((one) => one.querySelector("img").naturalWidth));
+  large.width = widest;
+  large.style.padding = `${50 * (1 - small.naturalWidth / widest)}%`;
   told.textContent = small.alt;
 }
 document.addEventListener("click", (event) => {
@@ -131,10 +135,11 @@ def data_uri(data: bytes, mime: str) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share, 0–1, as a percentage of two significant digits or more."""
+    """Return a share, 0–1, as a percentage of two significant digits; from 10 % on, of whole ones."""
     hundredths = 100 * share
     digits = 0 if hundredths >= 10 or hundredths == 0 else 1 if hundredths >= 1 else 2
-    return f"{hundredths:.{digits}f} %"
+    # A no-break space: the sign stays with its number.
+    return f"{hundredths:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def number(value: int) -> str:

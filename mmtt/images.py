@@ -5,6 +5,7 @@ Images are RGB uint8 H×W×3 everywhere; OpenCV's BGR never leaves the function 
 
 import hashlib
 import io
+import warnings
 from typing import Any
 
 import cv2
@@ -37,22 +38,28 @@ def decode_photo(data: bytes, *, max_pixels: int = 100_000_000) -> Rgb:
     ICC profiles become sRGB; grey, CMYK, palette and 16-bit become 8-bit RGB; alpha is laid on white.
 
     Raises:
-        Rejected: `empty`, `not_an_image`, `too_many_pixels`, `animated`, `truncated`.
+        Rejected: `empty`, `not_an_image`, `too_many_pixels`, `animated`, `unsupported_depth`, `truncated`.
     """
     if not data:
         raise Rejected("empty", "the file has no bytes")
-    picture = _open(data, max_pixels)
-    try:
-        picture.load()
-        upright = ImageOps.exif_transpose(picture)
-        return np.ascontiguousarray(_to_rgb(upright), dtype=np.uint8)
-    except (OSError, ValueError, SyntaxError, IndexError, EOFError, MemoryError) as error:
-        raise Rejected("truncated", f"the picture cannot be decoded to its end: {error}") from error
+    # Pillow warns of what it mends (odd EXIF, odd palettes), and of sizes that `max_pixels` judges.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        picture = _open(data, max_pixels)
+        try:
+            picture.load()
+            return np.ascontiguousarray(_to_rgb(ImageOps.exif_transpose(picture)), dtype=np.uint8)
+        except Rejected:
+            raise
+        except Exception as error:  # decoders raise anything on hostile bytes
+            raise Rejected("truncated", f"the picture cannot be decoded to its end: {error}") from error
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
     try:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
+        # A camera's MPO is a JPEG that carries further views; the first is the photo.
+        several = picture.format != "MPO" and getattr(picture, "is_animated", False)
     except Image.DecompressionBombError as error:
         raise Rejected("too_many_pixels", str(error)) from error
     except Exception as error:  # decoders raise anything on hostile headers
@@ -60,21 +67,27 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     width, height = picture.size
     if width * height > max_pixels:
         raise Rejected("too_many_pixels", f"{width}×{height} is more than {max_pixels:,} pixels")
-    # A camera's MPO is a JPEG that carries further views; the first is the photo.
-    if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
+    if several:
         raise Rejected("animated", f"{picture.format} with several frames")
     return picture
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
-        values = np.asarray(picture, dtype=np.float64)
-        scale = 257.0 if values.max(initial=0) > 255 else 1.0
-        return Image.fromarray(np.clip(values / scale, 0, 255).round().astype(np.uint8)).convert("RGB")
+    if picture.mode[0] in "IF":
+        return _from_16_bits(picture)
     if "A" in picture.getbands() or "transparency" in picture.info:
         rgba = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return _to_srgb(picture).convert("RGB")
+        white = Image.new("RGB", rgba.size, "white")
+        white.paste(_to_srgb(rgba.convert("RGB")), mask=rgba.getchannel("A"))
+        return white
+    return _to_srgb(picture.convert("RGB") if picture.mode == "P" else picture).convert("RGB")
+
+
+def _from_16_bits(picture: Image.Image) -> Image.Image:
+    values = np.asarray(picture)
+    if picture.mode == "F" or values.min(initial=0) < 0 or values.max(initial=0) > 65_535:
+        raise Rejected("unsupported_depth", "more than 16 bits a channel, or not whole numbers")
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
 
 
 def _to_srgb(picture: Image.Image) -> Image.Image:
@@ -108,19 +121,38 @@ def encode_jpeg(image: Rgb, quality: int = 90) -> bytes:
 
 
 def decode_rgb(data: bytes) -> Rgb:
-    """Decode one of our own PNGs into RGB uint8 H×W×3."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ValueError("not a PNG")
+    """Decode one of our own PNGs into RGB uint8 H×W×3.
+
+    Raises:
+        ValueError: no picture, or not three channels of 8 bits.
+    """
+    pixels = _decode(data)
+    if pixels.shape[2:] != (3,):
+        raise ValueError(f"not RGB, but of shape {pixels.shape}")
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels), dtype=np.uint8)
 
 
 def decode_gray(data: bytes) -> Gray:
-    """Decode one of our own single-channel PNGs into uint8 H×W."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if pixels is None:
-        raise ValueError("not a PNG")
-    return np.asarray(pixels, dtype=np.uint8)
+    """Decode one of our own single-channel PNGs into uint8 H×W.
+
+    Raises:
+        ValueError: no picture, or not one channel of 8 bits.
+    """
+    pixels = _decode(data)
+    if pixels.ndim != 2:
+        raise ValueError(f"not of one channel, but of shape {pixels.shape}")
+    return pixels
+
+
+def _decode(data: bytes) -> Array:
+    """Decode as stored: a reader that converts would hide what a stranger's reader will see."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ValueError(f"not a picture: {error}") from error
+    if pixels is None or pixels.dtype != np.uint8:
+        raise ValueError("not a picture of 8 bits")
+    return pixels
 
 
 def perceptual_hash(image: Rgb) -> str:
@@ -144,6 +176,7 @@ def mark_border(image: Rgb, words: str = "FORGED") -> Rgb:
     scale = edge / 26
     (text_width, text_height), _ = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
     x, y = (framed.shape[1] - text_width) // 2, edge // 2 + text_height // 2
-    for row in (y, y + edge + height):
-        cv2.putText(framed, words, (x, row), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    # Drawn on the strips themselves, which clip what would reach into the picture.
+    for strip in (framed[:edge], framed[edge + height :]):
+        cv2.putText(strip, words, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
     return np.asarray(framed, dtype=np.uint8)

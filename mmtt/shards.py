@@ -81,17 +81,25 @@ class Manifest:
         """Read the manifest of a directory.
 
         Raises:
-            UserError: there is none, or it cannot be read.
+            UserError: there is none, or it cannot be read. SchemaError: a newer version wrote it.
         """
         path = directory / MANIFEST
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
+            _require_known_version(path, data["schema_version"])
             return cls(**{**data, "shards": [ShardInfo(**shard) for shard in data["shards"]]})
         except FileNotFoundError:
             hint = "The stage that writes it has not come to its end: run it (again)."
             raise UserError(f"{directory} has no {MANIFEST}. {hint}") from None
         except (ValueError, TypeError, KeyError, OSError) as error:
             raise UserError(f"{path} cannot be read as a manifest ({error}). Run the stage again.") from error
+
+
+def _require_known_version(path: Path, version: int) -> None:
+    if version > SCHEMA_VERSION:
+        raise SchemaError(f"{path} has schema version {version}; this mmtt reads up to {SCHEMA_VERSION}. Upgrade mmtt.")
+    if version < 1:
+        raise SchemaError(f"{path} has schema version {version}, which no mmtt ever wrote. Run the stage again.")
 
 
 def digest(value: Any) -> str:
@@ -250,6 +258,9 @@ def _add_columns_of_version_2(table: pa.Table) -> pa.Table:
     for name, values in wanted.items():
         if name not in table.column_names:
             table = table.append_column(name, values)
+    if "schema_version" in table.column_names:
+        place = table.column_names.index("schema_version")
+        table = table.set_column(place, "schema_version", pa.array([2] * rows, pa.int32()))
     return table
 
 
@@ -274,11 +285,11 @@ class Shard:
 
     def _version(self) -> int:
         footer = (self._file.metadata.metadata or {}).get(FOOTER_KEY)
-        version = int(json.loads(footer)["schema_version"]) if footer else SCHEMA_VERSION
-        if version > SCHEMA_VERSION:
-            raise SchemaError(
-                f"{self.path} has schema version {version}; this mmtt reads up to {SCHEMA_VERSION}. Upgrade mmtt."
-            )
+        try:
+            version = int(json.loads(footer)["schema_version"]) if footer else SCHEMA_VERSION
+        except (ValueError, TypeError, KeyError) as error:
+            raise SchemaError(f"{self.path} has a footer that says no schema version. Run the stage again.") from error
+        _require_known_version(self.path, version)
         return version
 
     def group(self, index: int, columns: Sequence[str] | None = None) -> pa.Table:

@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command("replay")(replay)
     named = typer.Typer(help="The programs that forge.", no_args_is_help=True)
     named.command("list")(manipulators_list)
+    named.command("check")(manipulators_check)
     app.add_typer(named, name="manipulators")
 
 
@@ -126,6 +127,17 @@ def manipulators_list(as_json: AsJson = False) -> None:
         return
     for declared in rows:
         typer.echo(f"{declared.name:18} {declared.family:22} {declared.summary}")
+
+
+def manipulators_check(name: Annotated[str, typer.Argument(help="A manipulator's name.")]) -> None:
+    """Try a manipulator on drawn people and tell what it does against its contract."""
+    from .trial import trial
+
+    found = trial(name)
+    for sentence in found:
+        typer.echo(f"{name}: {sentence}", err=True)
+    typer.echo(f"{name}: {len(found) or 'no'} faults")
+    raise typer.Exit(2 if found else 0)
 
 
 class _Stage:

@@ -7,13 +7,11 @@ touches an existing record.
 
 import hashlib
 import hmac
-import os
-import stat
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,37 +19,32 @@ from mmtt import images
 from mmtt.errors import Rejected, UserError
 from mmtt.executors import Executor
 from mmtt.faces import Face, FaceFinder, align, outside_share
+from mmtt.licences import obligations
 from mmtt.recipe import IngestSection, Recipe
 from mmtt.record import Lineage, Record, Rejection
-from mmtt.shards import Lookup, Manifest, derived_id, digest, lock, read_footer, read_table, side_path, write_table
+from mmtt.shards import (
+    Footer,
+    Lookup,
+    Manifest,
+    derived_id,
+    digest,
+    file_sha256,
+    lock,
+    read_footer,
+    read_table,
+    side_path,
+    write_table,
+)
 from mmtt.stage import ShardJob, conclude, run
 
-from . import sources
 from .finders import sidecar
 from .layout import Layout, salt
+from .photos import STAGE, Photo, read_photo, scan
 from .progress import Progress
 
-STAGE = "ingest"
+Row = TypeVar("Row")
+
 VERSION = "1"
-
-
-@dataclass(frozen=True)
-class Photo:
-    """One usable photo: where it is, what its bytes are, what the sidecars say of it.
-
-    `file` is the path below the photo folder as the system knows it, `path` the same as readable text.
-    """
-
-    file: str
-    path: str
-    sha256: str
-    source: sources.Source
-    faces: list[dict[str, Any]] | None
-
-    @property
-    def item_digest(self) -> str:
-        """Digest of all that its records are made from, but for the recipe."""
-        return digest([self.path, self.sha256, asdict(self.source), self.faces])
 
 
 @dataclass(frozen=True)
@@ -82,96 +75,6 @@ def ingest(layout: Layout, recipe: Recipe, executor: Executor, progress: Progres
 def _lineage(layout: Layout, jobs: Iterable[ShardJob]) -> list[Lineage]:
     tables = (read_table(side_path(layout.pristine, job.name, Lineage), Lineage) for job in jobs)
     return sorted((row for table in tables for row in table), key=lambda row: row.record_id)
-
-
-def scan(layout: Layout, section: IngestSection) -> tuple[list[Photo], list[Rejection]]:
-    """Hash every file below `photos/` and match it with its source row and sidecar landmarks.
-
-    Returns usable photos, sorted by path, and a rejection for each that is not.
-    """
-    if not layout.photos.is_dir():
-        raise UserError(f"{layout.photos} is not a folder. Put the photos there.")
-    rows, landmarks = sources.load(layout.root), sidecar.load(layout.landmarks)
-    usable: dict[str, Photo] = {}
-    refused: list[Rejection] = []
-    seen: set[str] = set()
-    for path in _walk(layout.photos, refused):
-        name = _shown(path, layout.photos)
-        seen.add(name)
-        try:
-            photo = _photo(path, name, layout.photos, section, rows, landmarks)
-            if photo.sha256 in usable:
-                raise Rejected("duplicate_photo", f"the same bytes as '{usable[photo.sha256].path}'")
-            usable[photo.sha256] = photo
-        except Rejected as reason:
-            refused.append(Rejection(stage=STAGE, code=reason.code, detail=reason.detail, path=name))
-    refused += [
-        Rejection(stage=STAGE, code="photo_missing", detail="the source table names it, but it is not there", path=name)
-        for name in sorted(set(rows) - seen - {"*"})
-    ]
-    return sorted(usable.values(), key=lambda photo: photo.path), refused
-
-
-def _walk(folder: Path, refused: list[Rejection]) -> Iterator[Path]:
-    """Every file below a folder, in the order of their bytes; links to folders are not entered."""
-
-    def unreadable(error: OSError) -> None:
-        name = _shown(Path(os.fsdecode(error.filename)), folder)
-        refused.append(
-            Rejection(stage=STAGE, code="unreadable", detail=error.strerror or "unreadable folder", path=name)
-        )
-
-    for parent, folders, files in os.walk(folder, onerror=unreadable):
-        folders.sort(key=os.fsencode)
-        linked = [name for name in folders if os.path.islink(os.path.join(parent, name))]
-        for name in sorted([*files, *linked], key=os.fsencode):
-            yield Path(parent, name)
-
-
-def _shown(path: Path, folder: Path) -> str:
-    """The path below the folder, with `/`; bytes that are no UTF-8 are escaped."""
-    raw = os.fsencode(path.relative_to(folder).as_posix())
-    return raw.decode("utf-8", "backslashreplace")
-
-
-def _photo(
-    path: Path,
-    name: str,
-    folder: Path,
-    section: IngestSection,
-    rows: Mapping[str, sources.Source],
-    landmarks: Mapping[str, list[dict[str, Any]]],
-) -> Photo:
-    source = rows.get(name) or rows.get("*")
-    if source is None:
-        raise Rejected("no_source", "no row of the source table names it, and there is no row for *")
-    source.require_usable()
-    data = read_photo(path, folder, section.max_file_bytes)
-    if not data:
-        raise Rejected("empty", "the file has no bytes")
-    faces = landmarks.get(name) if "sidecar" in section.finders else None
-    return Photo(str(path.relative_to(folder)), name, images.sha256(data), source, faces)
-
-
-def read_photo(path: Path, folder: Path, max_bytes: int) -> bytes:
-    """Read a file that a stranger put there: never out of its folder, never a device, never too much.
-
-    Raises:
-        Rejected: `unreadable`, `outside_folder`, `not_a_file`, `file_too_large`.
-    """
-    try:
-        inside = path.resolve(strict=True).is_relative_to(folder.resolve(strict=True))
-        if not inside:
-            raise Rejected("outside_folder", "a link that leads out of the photo folder is not followed")
-        state = path.stat()
-        if not stat.S_ISREG(state.st_mode):
-            raise Rejected("not_a_file", "neither a file nor a link to one")
-        if state.st_size > max_bytes:
-            raise Rejected("file_too_large", f"{state.st_size:,} bytes are more than {max_bytes:,}")
-        return path.read_bytes()
-    except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise Rejected("unreadable", str(reason)) from error
 
 
 def group_id(secret: str, photo: Photo) -> str:
@@ -227,8 +130,8 @@ def _carried(directory: Path, job: ShardJob) -> dict[str, Iterator[Record | Line
     if footer is None or footer.fingerprint != job.fingerprint:
         return {}
     try:
-        noted = read_table(side_path(directory, job.name, Lineage), Lineage)
-        refused = {r.path for r in read_table(side_path(directory, job.name, Rejection), Rejection)}
+        noted = _vouched(directory, job.name, footer, Lineage)
+        refused = {row.path for row in _vouched(directory, job.name, footer, Rejection)}
         lookup = Lookup([path])
     except UserError:
         return {}
@@ -237,6 +140,14 @@ def _carried(directory: Path, job: ShardJob) -> dict[str, Iterator[Record | Line
         if row.path not in refused and row.record_id in lookup:
             by_item.setdefault(row.item_digest, []).append(row)
     return {item: _pairs(rows, lookup) for item, rows in by_item.items()}
+
+
+def _vouched(directory: Path, shard: str, footer: Footer, row_class: type[Row]) -> list[Row]:
+    """A shard's side table as its footer knows it: a killed run leaves newer ones beside an old shard."""
+    path = side_path(directory, shard, row_class)
+    if not path.exists() or file_sha256(path) != footer.side.get(row_class.__name__):
+        raise UserError(f"{path} was not written together with its shard.")
+    return read_table(path, row_class)
 
 
 def _pairs(rows: list[Lineage], lookup: Lookup) -> Iterator[Record | Lineage]:
@@ -318,7 +229,7 @@ def _record(photo: Photo, payload: Payload, pixels: images.Rgb, index: int, face
         licence=photo.source.licence,
         consent=photo.source.consent,
         group_id=group_id(payload.secret, photo),
-        obligations=sorted(sources.obligations(photo.source.licence)),
+        obligations=sorted(obligations(photo.source.licence)),
     )
 
 

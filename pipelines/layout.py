@@ -82,9 +82,15 @@ def salt(layout: Layout) -> str:
     """Return the secret that keeps group ids from being guessed; made on first use.
 
     It decides `group_id` and buckets: two machines that are to make the same bytes must share it.
+
+    Raises:
+        UserError: the file is there, but holds no secret.
     """
     path = layout.root / "private" / "salt"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, secrets.token_hex(16).encode())
-    return path.read_text(encoding="ascii").strip()
+    secret = path.read_text(encoding="utf-8", errors="backslashreplace").strip()
+    if not secret:
+        raise UserError(f"{path} is empty. Restore it, or remove it and {layout.pristine} to start with a new one.")
+    return secret

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import date
 from pathlib import Path
 
 from mmtt.errors import Rejected, UserError, did_you_mean
@@ -26,7 +27,6 @@ COLUMNS_HELP = {
     "consent_evidence_sha256": "SHA-256 of the signed evidence",
     "withdrawal": "where the person can take it back",
 }
-_DATE = re.compile(r"^\d{4}-\d{2}-\d{2}$")
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
 
 
@@ -55,10 +55,17 @@ class Source:
         obligations(self.licence)
         if not self.origin:
             raise Rejected("no_origin", f"the row of '{self.file}' names no origin")
-        if self.consent_expiry and not _DATE.match(self.consent_expiry):
+        if self.consent_expiry and not _is_date(self.consent_expiry):
             raise Rejected("bad_consent", f"consent_expiry '{self.consent_expiry}' is no date like 2027-12-31")
         if self.consent_evidence_sha256 and not _SHA256.match(self.consent_evidence_sha256):
             raise Rejected("bad_consent", "consent_evidence_sha256 is not 64 lower-case hex digits")
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def load(root: Path) -> dict[str, Source]:
@@ -73,10 +80,10 @@ def load(root: Path) -> dict[str, Source]:
         raise UserError(f"{root} has {state}. Keep one, with the columns {', '.join(COLUMNS_HELP)}.")
     path = found[0]
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as UTF-8 text: {error}. Save it as UTF-8.") from error
-    rows = _csv_rows(text) if path.suffix == ".csv" else _jsonl_rows(text, path)
+    rows = _csv_rows(text, path) if path.suffix == ".csv" else _jsonl_rows(text, path)
     sources: dict[str, Source] = {}
     for number, row in rows:
         source = _source(row, f"{path}, line {number}")
@@ -86,14 +93,19 @@ def load(root: Path) -> dict[str, Source]:
     return sources
 
 
-def _csv_rows(text: str) -> list[tuple[int, Mapping[str, object]]]:
-    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    return [(reader.line_num, row) for row in reader]
+def _csv_rows(text: str, path: Path) -> list[tuple[int, Mapping[str, object]]]:
+    # Line ends are left to the CSV reader: they may be part of a quoted file name.
+    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    try:
+        return [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num} is not CSV: {error}. Quotes must come in pairs.") from error
 
 
 def _jsonl_rows(text: str, path: Path) -> list[tuple[int, Mapping[str, object]]]:
     rows: list[tuple[int, Mapping[str, object]]] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines: JSON strings may hold U+2028 and its like.
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 row = json.loads(line)
@@ -108,9 +120,10 @@ def _jsonl_rows(text: str, path: Path) -> list[tuple[int, Mapping[str, object]]]
 def _source(row: Mapping[str, object], where: str) -> Source:
     known = [field.name for field in fields(Source)]
     for key in row:
+        if key is None:
+            raise UserError(f"{where} has more fields than the header. Quote a field that holds a comma.")
         if key not in known:
-            hint = did_you_mean(str(key), known) if key else " A line has more fields than the header."
-            raise UserError(f"{where}: '{key}' is not a column.{hint}")
+            raise UserError(f"{where}: '{key}' is not a column.{did_you_mean(key, known)}")
     missing = [key for key in ("file", "origin", "licence") if key not in row]
     if missing:
         raise UserError(f"{where}: the column '{missing[0]}' is missing.")

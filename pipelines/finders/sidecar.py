@@ -37,34 +37,42 @@ def load(path: Path) -> dict[str, list[dict[str, Any]]]:
         raise UserError(f"{path} must hold a JSON object from photo path to faces.")
     entries: dict[str, list[dict[str, Any]]] = {}
     for key, value in data.items():
-        for photo, faces in _plain(key, value):
-            entries[photo] = [_checked(face, f"{path}: '{photo}'") for face in faces]
+        for photo, faces in _plain(key, value, f"{path}: '{key}'"):
+            # Two entries may speak of one photo: each adds its faces.
+            entries.setdefault(photo, []).extend(_checked(face, f"{path}: '{photo}'") for face in faces)
     return entries
 
 
-def _plain(key: str, value: Any) -> list[tuple[str, list[Any]]]:
-    if not isinstance(value, dict):
-        return [(key, value if isinstance(value, list) else [value])]
-    views = [value[view] for view in ("image", "in_the_wild") if isinstance(value.get(view), dict)]
-    return [
-        (view["file_path"], [{"scheme": "ibug_68", "landmarks": view["face_landmarks"]}])
-        for view in views
-        if "file_path" in view and "face_landmarks" in view
-    ]
+def _plain(key: str, value: Any, where: str) -> list[tuple[str, list[Any]]]:
+    if isinstance(value, list):
+        return [(key, value)]
+    views = [value[view] for view in ("image", "in_the_wild") if view in value] if isinstance(value, dict) else []
+    if not views:
+        raise UserError(f"{where} is neither a list of faces nor an entry of FFHQ's with 'image' or 'in_the_wild'.")
+    for view in views:
+        if not isinstance(view, dict) or not isinstance(view.get("file_path"), str) or "face_landmarks" not in view:
+            raise UserError(f"{where}: a view needs 'file_path' and 'face_landmarks'.")
+    return [(view["file_path"], [{"scheme": "ibug_68", "landmarks": view["face_landmarks"]}]) for view in views]
 
 
 def _checked(face: Any, where: str) -> dict[str, Any]:
     if not isinstance(face, dict) or "landmarks" not in face or "scheme" not in face:
         raise UserError(f"{where}: a face needs 'scheme' and 'landmarks'.")
-    expected = scheme(str(face["scheme"])).points
     try:
-        points = np.asarray(face["landmarks"], dtype=np.float32)
+        expected = scheme(str(face["scheme"])).points
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    try:
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
+            points = np.asarray(face["landmarks"], dtype=np.float64).astype(np.float32)
         score = float(face.get("score", 1.0))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{where}: landmarks and score must be numbers ({error}).") from error
     if points.shape != (expected, 2) or not np.isfinite(points).all():
         raise UserError(f"{where}: '{face['scheme']}' needs {expected} finite points x y, got shape {points.shape}.")
-    return {"scheme": face["scheme"], "landmarks": points.tolist(), "score": score}
+    if not 0 <= score <= 1:
+        raise UserError(f"{where}: score is {score}; it must lie between 0 and 1.")
+    return {"scheme": str(face["scheme"]), "landmarks": points.tolist(), "score": score}
 
 
 class SidecarFinder:

@@ -45,10 +45,10 @@ def random_face(rng: np.random.Generator, size_px: int, scheme: str = "openpose_
 
 
 def random_photo(rng: np.random.Generator, size_px: int) -> Rgb:
-    """Return smoothed noise in the colours of skin, RGB uint8 size×size×3: never flat, never saturated."""
+    """Return smoothed noise in the colours of skin, RGB uint8 size×size×3: never flat."""
     noise = rng.normal(0, 1, (size_px, size_px, 3)).astype(np.float32)
     coarse = cv2.GaussianBlur(noise, (0, 0), size_px / 24, borderType=cv2.BORDER_REFLECT_101)
     fine = cv2.GaussianBlur(noise, (0, 0), 1.0)
-    tone = np.float32(rng.uniform(0.6, 1.1)) * np.array([196, 148, 122], np.float32)
+    tone = np.float32(rng.uniform(0.6, 0.95)) * np.array([196, 148, 122], np.float32)
     photo = tone + 18 * coarse / max(float(coarse.std()), 1e-6) + 8 * fine / max(float(fine.std()), 1e-6)
     return np.clip(np.round(photo), 0, 255).astype(np.uint8)

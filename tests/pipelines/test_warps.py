@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mmtt import regions
 from mmtt.errors import Rejected
 from mmtt.faces import Face
 from mmtt.images import Rgb
 from mmtt.manipulator import Edit, Forged, Job, Manipulator, finish
-
 from pipelines.manipulators.ageing import Ageing
 from pipelines.manipulators.attribute_warp import AttributeWarp
 from pipelines.manipulators.warping import Pull, displacement, warp
@@ -45,13 +45,14 @@ def _scene(seed: int, size: int, scheme: str = "openpose_70") -> tuple[Rgb, Face
 @given(manipulators, seeds, sizes, schemes)
 def test_contract(manipulator: Manipulator, seed: int, size: int, scheme: str) -> None:
     photo, face = _scene(seed, size, scheme)
-    before, state = photo.copy(), np.random.get_state()[1].copy()
+    before, state = photo.copy(), str(np.random.get_state())
     edit, forged = _forge(manipulator, photo, face, seed)
     assert np.array_equal(photo, before)
-    assert np.array_equal(np.random.get_state()[1], state)
+    assert str(np.random.get_state()) == state
     assert np.array_equal(forged.image[forged.alpha == 0], photo[forged.alpha == 0])
-    assert forged.mask.any() and (forged.alpha[forged.mask > 0] > 0).all()
-    assert (forged.change[forged.mask > 0]).mean() > 1
+    assert forged.mask.any()
+    assert (forged.alpha[forged.mask > 0] > 0).all()
+    assert forged.change[forged.mask > 0].mean() > 1
     again, _ = _forge(manipulator, photo, face, seed)
     assert edit.image.tobytes() == again.image.tobytes()
     assert edit.alpha.tobytes() == again.alpha.tobytes()
@@ -74,7 +75,8 @@ def test_every_attribute_moves_something(attribute: str, seed: int, size: int) -
     photo, face = _scene(seed, size)
     edit, forged = _forge(AttributeWarp(attributes=(attribute,)), photo, face, seed)  # type: ignore[arg-type]
     assert set(np.unique(edit.alpha)) <= {0.0, 1.0}
-    assert edit.support is not None and np.array_equal(edit.support, forged.mask > 0)
+    assert edit.support is not None
+    assert np.array_equal(edit.support, forged.mask > 0)
     assert (edit.alpha[edit.support] == 1).all()
     assert (edit.alpha == 0).any()
 
@@ -162,7 +164,7 @@ def test_age_is_in_the_detail(seed: int, scheme: str) -> None:
     photo, face = _scene(seed, 256, scheme)
     roughness = {}
     for direction in ("older", "younger"):
-        manipulator = Ageing(directions=(direction,), strength_range=(1, 1))  # type: ignore[arg-type]
+        manipulator = Ageing(directions=(direction,), strength_range=(1, 1))
         _, forged = _forge(manipulator, photo, face, seed)
         inside = forged.mask > 0
         roughness[direction] = [

@@ -1,0 +1,168 @@
+"""Classical inpainting: a part of the face is taken out and the hole closed without any learned model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+import cv2
+import numpy as np
+from pydantic import Field, field_validator
+
+from mmtt import landmarks as lm
+from mmtt import regions
+from mmtt.errors import Rejected
+from mmtt.faces import Face
+from mmtt.images import Rgb
+from mmtt.manipulator import Declaration, Edit, Job, Manipulator
+from mmtt.masks import MaskRule
+from mmtt.regions import Mask
+
+from . import exemplar, holes
+from .retouch import FEATURES, LIKENESS, likeness
+
+Method = Literal["telea", "navier_stokes", "exemplar"]
+DIFFUSION = {"telea": cv2.INPAINT_TELEA, "navier_stokes": cv2.INPAINT_NS}
+DRAWABLE = tuple(word for word in regions.REGIONS if word not in regions.TEXT_ONLY)
+SIDES = ("right", "left")
+
+
+class ClassicalInpaint(Manipulator):
+    """Remove regions of the face, or brush strokes over it, and fill the hole from what is around.
+
+    `exemplar` completes with patches of the same picture (see `exemplar.py`); `telea` (Telea, "An image
+    inpainting technique based on the fast marching method", 2004) and `navier_stokes` (Bertalmio et al.,
+    "Navier-Stokes, fluid dynamics, and image and video inpainting", 2001) diffuse and so blur, for which
+    reason thick holes always go to `exemplar`.
+    """
+
+    methods: tuple[Method, ...] = ("telea", "navier_stokes", "exemplar")
+    """Ways to fill, drawn evenly."""
+    regions_range: tuple[Annotated[int, Field(ge=1, le=11)], Annotated[int, Field(ge=1, le=11)]] = (1, 2)
+    """How many region words are united into one hole, least and most."""
+    region_pool: tuple[str, ...] = tuple(word for word in DRAWABLE if word not in ("pupil", "forehead", "skin"))
+    """Region words that may be taken out. Hair hangs into most foreheads and would be cut."""
+    free_form_share: Annotated[float, Field(ge=0, le=1)] = 0.25
+    """How many of the holes are brush strokes instead of regions, 0–1."""
+    one_side_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """How often only one of paired regions (eyes, brows, cheeks) is taken, 0–1."""
+    dilation_range: tuple[Annotated[float, Field(ge=0, le=0.5)], Annotated[float, Field(ge=0, le=0.5)]] = (0.06, 0.14)
+    """By how much regions are grown, in interocular distances."""
+    stroke_width_range: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]] = (0.12, 0.4)
+    """How wide brush strokes are, in interocular distances."""
+    max_share: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """Of several regions, some are dropped until the hole is at most this share of the face."""
+    max_diffused: Annotated[float, Field(ge=0, le=1)] = 0.11
+    """Greatest distance to the rim, in interocular distances, of a hole filled by diffusion."""
+
+    declaration: ClassVar[Declaration] = Declaration(
+        name="classical_inpaint",
+        version="1.0.0",
+        family="classical_inpainting",
+        mask_rule=MaskRule.HOLE,
+        regions=DRAWABLE,
+        summary="Takes regions or brush strokes out of a face and closes the hole from its surroundings.",
+    )
+
+    @field_validator("methods", "region_pool")
+    @classmethod
+    def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or set(value) - {*DRAWABLE, *DIFFUSION, "exemplar"}:
+            raise ValueError(f"name at least one of what there is: {', '.join(DRAWABLE)}")
+        return value
+
+    def plan(self, target: Face, source: Face | None, rng: np.random.Generator) -> dict[str, Any]:  # noqa: ARG002
+        """Choose the hole and how it will be filled; strokes are in the face's own frame."""
+        small = holes.sketch(target)
+        method = self.methods[int(rng.integers(len(self.methods)))]
+        if rng.random() < self.free_form_share:
+            plan = self._plan_strokes(small, method, rng)
+        else:
+            plan = self._plan_regions(small, rng)
+        depth = cv2.distanceTransform(_hole(small, plan, holes.sketch_hw()).astype(np.uint8), cv2.DIST_L2, 3)
+        thick = float(depth.max()) > self.max_diffused * holes.SKETCH_UNIT_PX
+        return {**plan, "method": "exemplar" if thick else method}
+
+    def _plan_regions(self, small: Face, rng: np.random.Generator) -> dict[str, Any]:
+        sayable = [word for word in self.region_pool if word in regions.sayable(small.scheme)]
+        if not sayable:
+            raise Rejected("region_unavailable", f"{small.scheme} can say none of {', '.join(self.region_pool)}")
+        low, high = (min(count, len(sayable)) for count in self.regions_range)
+        words = [str(word) for word in rng.permutation(sayable)[: int(rng.integers(low, high + 1))]]
+        side = SIDES[int(rng.integers(2))] if rng.random() < self.one_side_share else "both"
+        dilation = round(float(rng.uniform(*self.dilation_range)), 4)
+        plan: dict[str, Any] = {"regions": words, "side": side, "dilation": dilation, "strokes": []}
+        while _share(small, plan) > self.max_share and len(plan["regions"]) > 1:
+            plan = {**plan, "regions": plan["regions"][:-1]}
+        if _share(small, plan) > self.max_share:
+            plan = {**plan, "side": SIDES[int(rng.integers(2))]}
+        return plan
+
+    def _plan_strokes(self, small: Face, method: Method, rng: np.random.Generator) -> dict[str, Any]:
+        widest = 1.0 if method == "exemplar" else 1.8 * self.max_diffused
+        widths = sorted(min(width, widest) for width in self.stroke_width_range)
+        strokes = holes.draw_strokes(rng, int(rng.integers(1, 4)), (widths[0], widths[1]))
+        hole = holes.stroke_hole(small, strokes, holes.sketch_hw())
+        if not hole.any():
+            raise Rejected("region_unavailable", "the strokes miss the face")
+        shares = regions.edited_shares(small, hole.astype(np.uint8) * np.uint8(255))
+        words = [word for word, share in shares.items() if share > 0.1 and word != "skin"] or ["skin"]
+        return {"regions": words, "side": "both", "dilation": 0.0, "strokes": strokes}
+
+    def render(self, batch: Sequence[Job]) -> list[Edit]:
+        """Fill each hole; alpha is 1 in it and 0 elsewhere."""
+        return [_inpaint(job) for job in batch]
+
+
+def _hole(face: Face, plan: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
+    if plan["strokes"]:
+        return holes.stroke_hole(face, plan["strokes"], hw)
+    return holes.region_hole(face, plan["regions"], plan["side"], plan["dilation"], hw)
+
+
+def _share(small: Face, plan: Mapping[str, Any]) -> float:
+    """What share of the face a planned hole takes."""
+    face = regions.fill([regions.oval(small)], holes.sketch_hw())
+    return float(np.count_nonzero(_hole(small, plan, holes.sketch_hw())) / max(np.count_nonzero(face), 1))
+
+
+def _inpaint(job: Job) -> Edit:
+    hole = _hole(job.target_face, job.parameters, (job.target.shape[0], job.target.shape[1]))
+    image, done, method = job.target.copy(), job.target.copy(), job.parameters["method"]
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(hole.astype(np.uint8), connectivity=8)
+    for label in range(1, count):
+        x, y, width, height, area = (int(value) for value in stats[label])
+        margin = int(max(0.45 * job.target_face.interocular, area**0.5, 8))
+        window = np.s_[max(y - margin, 0) : y + height + margin, max(x - margin, 0) : x + width + margin]
+        piece, known = labels[window] == label, ~hole[window]
+        # What was in the hole must not shine through any filter.
+        image[window][~known] = job.target[window][known].mean(axis=0) if known.any() else 127
+        filled = _fill(image[window], piece, known, holes.seen_through(job.target_face, window), method)
+        done[window][piece] = filled[piece]
+    return Edit(done, hole.astype(np.float32), hole)
+
+
+def _fill(photo: Rgb, hole: Mask, known: Mask, face: Face, method: str) -> Rgb:
+    if method == "exemplar":
+        return exemplar.fill(photo, hole, _sources(photo, face, known))
+    radius = max(0.03 * face.interocular, 1.5)
+    return np.asarray(cv2.inpaint(photo, hole.astype(np.uint8), radius, DIFFUSION[method]), np.uint8)
+
+
+def _sources(photo: Rgb, face: Face, known: Mask) -> Mask:
+    """Where patches may come from, bool like `known`: the face's skin, no feature twice.
+
+    A feature that the hole cuts in two is completed from what is left of it.
+    """
+    hw = known.shape[0], known.shape[1]
+    source = holes.inner_face(face, hw) & known
+    outlines = [polygon for word in FEATURES for polygon in regions.outline(face, word).covers]
+    whole, halved = np.zeros_like(known), np.zeros_like(known)
+    for polygon in outlines:
+        feature = regions.fill([polygon], hw)
+        cut = np.count_nonzero(feature & ~known) / max(np.count_nonzero(feature), 1)
+        (halved if 0.2 < cut < 0.6 else whole)[feature] = True
+    whole |= regions.fill([face.points_68[lm.NOSE_BASE]], hw)
+    source &= ~holes.grow(whole, 0.07 * face.interocular)
+    if not source.any():
+        return known
+    skin = likeness(photo, source.astype(np.float32), LIKENESS, 0.02 * face.interocular) > 0.6
+    return source & (skin | holes.grow(halved, 0.1 * face.interocular))

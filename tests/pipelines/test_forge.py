@@ -1,0 +1,206 @@
+"""The forge pass: facts about every row, the same bytes however it is run, and nothing redone without need."""
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from mmtt import images
+from mmtt.check import check, verify
+from mmtt.executors import processes, serial
+from mmtt.recipe import Recipe
+from mmtt.record import Lineage, Rejection
+from mmtt.shards import file_sha256, read, read_table
+from pipelines import manipulators
+from pipelines.forge import forge, passed
+from pipelines.layout import Layout
+from pipelines.progress import silent
+from pipelines.replay import replay
+from tests.factories import build, tiny_dataset
+
+ALL = tuple(manipulators.BUILT_IN)
+FEW = ("face_swap", "attribute_warp", "recolour")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A dataset of drawn people with every built-in manipulator, forged serially."""
+    layout = tiny_dataset(tmp_path_factory.mktemp("built"), photos=8, manipulators=ALL)
+    build(layout)
+    return layout
+
+
+def shards_of(layout: Layout) -> dict[str, str]:
+    """SHA-256 of every file that a stage writes for readers."""
+    folders = (layout.pristine, layout.plan, layout.forged)
+    files = (p for folder in folders for p in folder.rglob("*") if p.is_file() and p.name != ".lock")
+    return {str(p.relative_to(layout.root)): file_sha256(p) for p in files}
+
+
+def shuffled(function, items):
+    order = random.Random(4).sample(range(len(items)), len(items))
+    for position in order:
+        yield position, function(items[position])
+
+
+def test_every_record_keeps_the_facts(built):
+    records = [*read(built.pristine), *read(built.forged)]
+    assert {r.manipulator for r in records} == {None, *ALL}
+    assert [fault for record in records for fault in check(record)] == []
+    for record in (r for r in records if r.manipulation):
+        target, image = images.decode_rgb(record.pristine), images.decode_rgb(record.image)
+        alpha, mask = images.decode_gray(record.alpha), images.decode_gray(record.mask)
+        changed = (target != image).any(axis=2)
+        assert (alpha[changed] > 0).all()
+        assert mask.any() and set(np.unique(mask)) <= {0, 255}
+        assert image.shape[:2] == mask.shape == alpha.shape == (256, 256)
+    assert [*verify(built.pristine), *verify(built.forged)] == []
+
+
+def test_every_forgery_replays_to_the_same_bytes(built):
+    outcome = dict(replay(built, Recipe.load(built.recipe)))
+    assert len(outcome) == sum(1 for _ in read(built.forged)) > 40
+    assert set(outcome.values()) == {None}
+
+
+def test_no_path_and_no_name_is_in_any_shard(built):
+    secrets = [word for row in read_table(built.lineage, Lineage) for word in (row.path, row.subject, row.photo_phash)]
+    shards = b"".join(p.read_bytes() for f in (built.pristine, built.forged) for p in f.glob("*-*.parquet"))
+    assert secrets and not [word for word in secrets if word.encode() in shards]
+    assert str(built.root).encode() not in shards
+
+
+@pytest.mark.parametrize("executor", [processes(2), shuffled], ids=["two processes", "shuffled"])
+def test_any_executor_writes_the_same_bytes(built, tmp_path, executor):
+    other = tiny_dataset(tmp_path / "other", photos=8, manipulators=ALL)
+    build(other, executor)
+    assert shards_of(other) == shards_of(built)
+
+
+def test_a_second_run_makes_nothing(built):
+    before = {p: p.stat().st_mtime_ns for p in built.forged.glob("*-*.parquet")}
+    build(built)
+    assert before == {p: p.stat().st_mtime_ns for p in built.forged.glob("*-*.parquet")}
+
+
+def edit_recipe(layout: Layout, change) -> Recipe:
+    data = yaml.safe_load(layout.recipe.read_text())
+    change(data)
+    layout.recipe.write_text(yaml.safe_dump(data))
+    return Recipe.load(layout.recipe)
+
+
+def made_again(layout: Layout, before: dict[Path, int]) -> set[str]:
+    now = {p: p.stat().st_mtime_ns for p in layout.forged.glob("*-*.parquet")}
+    return {p.name.rpartition("-")[0] for p in now if before.get(p) != now[p]}
+
+
+def test_an_edited_gate_reforges_nothing_and_refuses_more(tmp_path):
+    layout = tiny_dataset(tmp_path, photos=6, manipulators=FEW)
+    build(layout)
+    before = {p: p.stat().st_mtime_ns for p in layout.forged.glob("*-*.parquet")}
+    accepted = passed(layout)
+    recipe = edit_recipe(layout, lambda d: d["forge"].update(gate={"min_change_mean": 15.0}))
+    forge(layout, recipe, serial, silent)
+    assert made_again(layout, before) == set()
+    assert passed(layout) < accepted
+    codes = {r.code for r in read_table(layout.forged / "rejections.parquet", Rejection) if r.stage == "gate"}
+    assert "change_too_small" in codes
+
+
+def test_an_edited_option_reforges_its_own_shards_only(tmp_path):
+    layout = tiny_dataset(tmp_path, photos=6, manipulators=FEW)
+    build(layout)
+    before = {p: p.stat().st_mtime_ns for p in layout.forged.glob("*-*.parquet")}
+    ids = {r.manipulator: set() for r in read(layout.forged)}
+    for record in read(layout.forged):
+        ids[record.manipulator].add(record.record_id)
+    edit_recipe(layout, lambda d: d["forge"]["manipulators"][1].update(options={"attributes": ["jaw_width"]}))
+    build(layout)
+    assert made_again(layout, before) == {"attribute_warp"}
+    after = {r.record_id for r in read(layout.forged)}
+    assert ids["face_swap"] | ids["recolour"] <= after
+    # A forgery that the new options decide just as the old ones did is the same forgery, with the same id.
+    assert ids["attribute_warp"] - after
+    attributes = {json.loads(r.parameters)["attribute"] for r in read(layout.forged) if r.manipulator == "attribute_warp"}
+    assert attributes == {"jaw_width"}
+
+
+def test_adding_photos_changes_no_existing_record(tmp_path):
+    layout = tiny_dataset(tmp_path, photos=6, manipulators=FEW)
+    build(layout)
+    before = {r.record_id: r for f in (layout.pristine, layout.forged) for r in read(f)}
+    tiny_dataset(tmp_path, photos=9, manipulators=FEW)
+    build(layout)
+    after = {r.record_id: r for f in (layout.pristine, layout.forged) for r in read(f)}
+    assert len(after) > len(before)
+    assert all(after[record_id] == record for record_id, record in before.items())
+
+
+def torn(layout: Layout) -> list[str]:
+    """Shards that a reader could see and not read to the end."""
+    bad = []
+    for path in layout.root.rglob("*.parquet"):
+        try:
+            pq.read_table(path)
+        except Exception as error:
+            bad.append(f"{path}: {error}")
+    return bad
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from pipelines import manipulators
+from pipelines.layout import Layout
+from mmtt.recipe import Recipe
+from tests.factories import build
+layout = Layout(Path(sys.argv[1]))
+manipulators.from_recipe(Recipe.load(layout.recipe).forge.manipulators)
+print("ready", flush=True)
+build(layout)
+"""
+
+
+def start_over(layout: Layout) -> None:
+    for folder in (layout.pristine, layout.plan, layout.forged):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_and_kill(layout: Layout, after_s: float) -> bool:
+    """Build in another process and kill it that many seconds into its work; whether it was still working."""
+    command = [sys.executable, "-c", WORKER, str(layout.root)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE) as run:
+        assert run.stdout.readline() == b"ready\n"
+        try:
+            assert run.wait(timeout=after_s) == 0
+        except subprocess.TimeoutExpired:
+            run.kill()
+            return True
+    return False
+
+
+def test_killed_twenty_times_and_resumed_it_ends_with_the_same_bytes(tmp_path):
+    whole = tiny_dataset(tmp_path / "whole", photos=8, manipulators=FEW)
+    began = time.monotonic()
+    build(whole)
+    full_s = time.monotonic() - began
+    layout = tiny_dataset(tmp_path / "killed", photos=8, manipulators=FEW)
+    chance, kills = random.Random(1), 0
+    while kills < 20:
+        if run_and_kill(layout, chance.uniform(0, full_s)):
+            kills += 1
+        else:
+            assert shards_of(layout) == shards_of(whole)
+            start_over(layout)
+        assert torn(layout) == []
+    build(layout)
+    assert shards_of(layout) == shards_of(whole)
