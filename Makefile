@@ -42,6 +42,6 @@ $(VENV)/.core: $(VENV)/.python pyproject.toml constraints.txt
 
 # insightface is there for one group photo and one function to measure against; its dependencies are not.
 $(VENV)/.dev: $(VENV)/.core
-	$(PIP) 'datasets>=4' 'hypothesis>=6.100' 'pytest>=8' 'build>=1.2' 'hatchling>=1.27' 'import-linter>=2.1' 'mypy>=1.15' 'ruff>=0.12' 'types-PyYAML>=6'
+	$(PIP) -e '.[mediapipe,dev]'
 	$(PIP) --no-deps insightface
 	@touch $@

@@ -1,6 +1,7 @@
 """What must hold for every row, and for a directory of them. Trust is checked here, once."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from mmtt.errors import MmttError, UserError
 from mmtt.manipulator import FAMILIES
 from mmtt.masks import MaskRule
 from mmtt.recipe import SPLITS
-from mmtt.record import SCHEMA_VERSION, Record
+from mmtt.record import SCHEMA_VERSION, Record, Rejection
 from mmtt.regions import REGIONS
-from mmtt.shards import Manifest, Shard, file_sha256
+from mmtt.shards import MANIFEST, REJECTIONS, Manifest, Shard, file_sha256, read_table
 
 
 def check(record: Record) -> list[str]:
@@ -122,7 +123,7 @@ def _check_pixels(target: images.Rgb, image: images.Rgb, alpha: images.Gray, cha
 def verify(directory: Path) -> Iterator[tuple[str, str]]:
     """Yield (where, what is wrong) for everything in a finished directory that may not be trusted.
 
-    Compares every shard with the manifest (bytes, SHA-256, rows), then checks every record.
+    Compares every shard with the manifest (bytes, SHA-256, rows), checks every record, recounts the rejections.
     """
     manifest = Manifest.load(directory)
     seen: set[tuple[str, str]] = set()
@@ -144,10 +145,26 @@ def verify(directory: Path) -> Iterator[tuple[str, str]]:
                 yield from ((f"{path.name}:{record.record_id}", fault) for fault in faults)
         except (MmttError, pa.ArrowException, ValueError, OSError) as error:
             yield path.name, str(error)
-    listed = {f"{info.name}.parquet" for info in manifest.shards} | {"rejections.parquet"}
+    yield from _verify_totals(directory, manifest)
+    listed = {f"{info.name}.parquet" for info in manifest.shards} | {REJECTIONS}
     for path in sorted(directory.glob("*.parquet")):
         if path.name not in listed:
             yield path.name, "is not in the manifest"
+
+
+def _verify_totals(directory: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    listed = sum(info.rows for info in manifest.shards)
+    if listed != manifest.rows:
+        yield MANIFEST, f"says {manifest.rows} rows, its shards {listed}"
+    # A release leaves the table out, because it names files; where it is, it must be the one counted.
+    if (directory / REJECTIONS).exists():
+        try:
+            counted = dict(Counter(row.code for row in read_table(directory / REJECTIONS, Rejection)))
+        except UserError as error:
+            yield REJECTIONS, str(error)
+        else:
+            if counted != manifest.rejections:
+                yield REJECTIONS, "does not hold the rejections that the manifest counts"
 
 
 def _compare(path: Path, expected_bytes: int, expected_sha256: str) -> str | None:

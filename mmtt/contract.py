@@ -30,15 +30,16 @@ def violations(manipulator: Manipulator, cases: Sequence[Case]) -> list[str]:
     Checks: names of the closed vocabularies; the plan is pure, survives JSON and names its regions; the
     same plan and seed give the same bytes, alone or in a batch; inputs and the global generator are left
     alone; where alpha is 0 the target stays, every changed pixel has alpha above 0, the mask is not empty.
-    A case may be rejected, but not all of them.
+    A case may be rejected, but not all of them, and never for a `bad_edit`.
     """
     found = _declared(manipulator)
     forged = []
     for case in cases:
         try:
             forged.append(_try(manipulator, case, found))
-        except Rejected:
-            continue
+        except Rejected as reason:
+            if reason.code == "bad_edit":
+                found.append(f"seed {case.seed}: {reason}")
         except MmttError as error:
             found.append(f"seed {case.seed}: {error}")
         except Exception as error:  # anything else that a stranger's code may raise
@@ -90,10 +91,10 @@ def _try(manipulator: Manipulator, case: Case, found: list[str]) -> Forged:
     note(json.loads(written) == parameters, "the plan does not survive JSON (tuples? numpy numbers?)")
     note(set(parameters.get("regions", ["?"])) <= set(REGIONS), "the plan names no `regions` of the 21 words")
     edit = manipulator.render([job(manipulator, case, json.loads(written))])[0]
+    forged = finish(case.target, edit, manipulator.declaration.mask_rule, 0)
     _same_in_batch(manipulator, case, parameters, edit, note)
     note(bool((case.target == target).all() and (case.source == source).all()), "the inputs were written to")
     note(_global_generators() == before, "a global random generator was used")
-    forged = finish(case.target, edit, manipulator.declaration.mask_rule, 0)
     _pixels(case, forged, note)
     return forged
 

@@ -56,6 +56,6 @@ class Rejected(MmttError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the nearest known word, or the list of all when none is near."""
-    names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(names)}."
+    names = {name.casefold(): name for name in sorted(known)}
+    near = difflib.get_close_matches(word.casefold(), names, n=1, cutoff=0.6)
+    return f" Did you mean '{names[near[0]]}'?" if near else f" Known: {', '.join(names.values())}."

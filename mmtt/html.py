@@ -51,6 +51,7 @@ tfoot td, tfoot th { border-bottom: 0; font-weight: 600; }
 .number { text-align: right; }
 .scroll { overflow-x: auto; margin-top: 1.25rem; white-space: nowrap; }
 .scroll [scope=row] { position: sticky; left: 0; background: var(--ground); }
+@media (max-width: 46rem) { .scroll [scope=row] { max-width: 50vw; white-space: normal; } }
 .soft { color: var(--soft); }
 .small { font-size: .875rem; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; border-radius: 2px; }

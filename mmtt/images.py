@@ -169,11 +169,11 @@ def perceptual_hash(image: Rgb) -> str:
 
 
 def mark_border(image: Rgb, words: str = "FORGED") -> Rgb:
-    """Frame an RGB uint8 picture with a striped border that says it is forged; no pixel of it is covered."""
+    """Frame an RGB uint8 picture with a red border that says it is forged; no pixel of it is covered."""
     height, width = image.shape[:2]
-    edge = max(12, width // 24)
+    edge = max(14, width // 20)
     framed = cv2.copyMakeBorder(image, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=(178, 24, 43))
-    scale = edge / 26
+    scale = edge / 38
     (text_width, text_height), _ = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
     x, y = (framed.shape[1] - text_width) // 2, edge // 2 + text_height // 2
     # Drawn on the strips themselves, which clip what would reach into the picture.

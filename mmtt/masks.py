@@ -24,7 +24,8 @@ class MaskRule(StrEnum):
 
 def quantise_alpha(alpha: npt.NDArray[np.floating]) -> Gray:
     """Turn float alpha H×W in [0, 1] into uint8 0–255, rounding up: no touched pixel becomes 0."""
-    return np.ceil(np.clip(alpha, 0, 1) * np.float32(255)).astype(np.uint8)
+    scaled = np.clip(alpha, 0, 1) * np.float32(255)
+    return np.ceil(scaled, out=scaled).astype(np.uint8)
 
 
 def composite(target: Rgb, edited: Rgb, alpha: Gray) -> Rgb:
@@ -47,7 +48,8 @@ def _window(alpha: Gray) -> tuple[slice, slice]:
 
 def change_map(before: Rgb, after: Rgb) -> Gray:
     """Return the largest channel difference per pixel, uint8 H×W, of two RGB uint8 images."""
-    return np.asarray(cv2.absdiff(before, after).max(axis=2), dtype=np.uint8)
+    red, green, blue = cv2.split(cv2.absdiff(before, after))
+    return np.asarray(cv2.max(cv2.max(red, green), blue), dtype=np.uint8)
 
 
 def derive_mask(

@@ -4,6 +4,7 @@ Bad recipes are refused whole: every wrong key, name and value is reported at on
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -17,6 +18,18 @@ SPLITS = ("train", "validation", "test")
 
 M = TypeVar("M", bound=BaseModel)
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key written twice: the first one would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build one mapping."""
+        words = [key for key, _ in node.value if key.tag == "tag:yaml.org,2002:str"]
+        for place, key in enumerate(words):
+            if any(key.value == earlier.value for earlier in words[:place]):
+                raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' twice", key.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 class Section(BaseModel):
@@ -34,7 +47,7 @@ class IngestSection(Section):
     size_px: Literal[256, 512, 1024] = 512
     max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
     max_file_bytes: Annotated[int, Field(ge=1)] = 100_000_000
-    max_side_px: Annotated[int, Field(ge=1)] = 16_384
+    max_side_px: Annotated[int, Field(ge=1, le=32_766)] = 16_384  # OpenCV warps no larger picture
     max_faces: Annotated[int, Field(ge=1)] = 50
     min_interocular_px: Annotated[float, Field(ge=1)] = 16
     max_outside_share: Share = 0.05
@@ -130,7 +143,7 @@ class Recipe(Section):
             RecipeError: no such file, no YAML, or wrong keys or values: all of them, one line each.
         """
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
         except FileNotFoundError:
             raise RecipeError(f"{path} does not exist. `mmtt init DIR` writes one to start from.") from None
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -149,8 +162,15 @@ def parse(model: type[M], data: Any, where: str) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        faults = [_sentence(fault, model) for fault in error.errors()]
+        told = error.errors()
+        faults = [_sentence(fault, model) for fault in told if not _follows_from_another(fault, told)]
         raise RecipeError("\n".join(f"{where}: {fault}" for fault in faults)) from None
+
+
+def _follows_from_another(fault: Any, told: Sequence[Any]) -> bool:
+    """A list whose items are at fault is also called too short: the bad ones are not counted."""
+    place = fault["loc"]
+    return fault["type"] == "too_short" and any(f["loc"][: len(place)] == place and f is not fault for f in told)
 
 
 def _sentence(fault: Any, model: type[BaseModel]) -> str:

@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -35,6 +36,7 @@ Row = TypeVar("Row")
 FOOTER_KEY = b"mmtt"
 MANIFEST = "manifest.json"
 REJECTIONS = "rejections.parquet"
+_TEMPORARY = re.compile(r"^\..+\.\d+\.tmp$")  # as `replacing` names them
 
 # The Hub's viewer wants about 100 rows and at most 100 MB; small groups also make one donor cheap to fetch.
 ROW_GROUP_ROWS = 100
@@ -143,7 +145,7 @@ def _sync_directory(directory: Path) -> None:
 
 @contextlib.contextmanager
 def lock(directory: Path) -> Iterator[None]:
-    """Hold a directory for writing; a killed process frees it.
+    """Hold a directory for writing, and sweep what a killed writer left there; a killed process frees it.
 
     Raises:
         LockedError: another process holds it.
@@ -155,9 +157,17 @@ def lock(directory: Path) -> Iterator[None]:
     except filelock.Timeout:
         raise LockedError(f"{directory} is being written by another process. Wait until it ends.") from None
     try:
+        _sweep(directory)
         yield
     finally:
         held.release()
+
+
+def _sweep(directory: Path) -> None:
+    """Remove temporary files; the lock says that nobody is writing them."""
+    for path in [*directory.iterdir(), *(directory / "private").glob(".*.tmp")]:
+        if _TEMPORARY.match(path.name):
+            path.unlink(missing_ok=True)
 
 
 class ShardWriter:
@@ -274,7 +284,7 @@ class Shard:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = pq.ParquetFile(path, memory_map=True)
+            self._file = pq.ParquetFile(path)
         except FileNotFoundError:
             raise UserError(f"{path} does not exist.") from None
         except (pa.ArrowInvalid, OSError) as error:

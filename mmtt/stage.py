@@ -1,12 +1,12 @@
 """Stage: makes shards from jobs, one shard a job, on any executor, resumable by content."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from threadpoolctl import threadpool_limits
 
 from mmtt.executors import Executor
 from mmtt.record import Lineage, Record, Rejection
@@ -23,8 +23,6 @@ from mmtt.shards import (
     side_path,
     write_table,
 )
-
-_TEMPORARY = re.compile(r"^\..+\.\d+\.tmp$")
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,8 @@ def is_current(job: ShardJob, directory: Path) -> bool:
 def make_shard(rows: Rows, directory: Path, job: ShardJob) -> str:
     """Make one shard and its side tables; return its name. The shard is renamed last, so it vouches for them."""
     aside: dict[type, list[Any]] = {row_class: [] for row_class in _SIDE}
-    with replacing(directory / f"{job.name}.parquet") as temporary:
+    # Processes are the only parallelism: threads inside them would fight, and may reorder sums.
+    with threadpool_limits(limits=1), replacing(directory / f"{job.name}.parquet") as temporary:
         writer = ShardWriter(temporary, Record)
         for row in rows(job):
             if isinstance(row, Record):
@@ -86,7 +85,6 @@ def run(
 
     The manifest goes first when anything is to change, so that a reader never trusts one that lies.
     """
-    _remove_temporaries(directory)
     due = stale(jobs, directory)
     wanted = {f"{job.name}.parquet" for job in jobs} | {REJECTIONS}
     orphans = [path for path in directory.glob("*.parquet") if path.name not in wanted]
@@ -107,11 +105,3 @@ def conclude(stage: str, jobs: Sequence[ShardJob], directory: Path, extra: Seque
 def _orphaned_sides(jobs: Sequence[ShardJob], directory: Path) -> list[Path]:
     wanted = {side_path(directory, job.name, row_class) for job in jobs for row_class in _SIDE}
     return [path for path in (directory / "private").glob("*.parquet") if path not in wanted]
-
-
-def _remove_temporaries(directory: Path) -> None:
-    """Sweep what a killed writer left; the directory's lock says that nobody is writing now."""
-    for path in [*directory.iterdir(), *(directory / "private").glob(".*.tmp")]:
-        if _TEMPORARY.match(path.name):
-            with suppress(FileNotFoundError):
-                path.unlink()

@@ -57,9 +57,7 @@ class _Pool:
     Distances are taken for a block of targets at once, on first need, and only the winners are kept.
     """
 
-    def __init__(
-        self, ids: list[str], components: list[str], shapes: npt.NDArray[np.float32], count: int
-    ) -> None:
+    def __init__(self, ids: list[str], components: list[str], shapes: npt.NDArray[np.float32], count: int) -> None:
         self._ids, self._shapes, self._count = ids, shapes, min(count, len(ids))
         self._components = np.unique(components, return_inverse=True)[1]
         self._squares = np.square(shapes).sum(axis=1)

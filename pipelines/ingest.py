@@ -234,7 +234,7 @@ def _record(photo: Photo, payload: Payload, pixels: images.Rgb, index: int, face
 
 
 def _require_whole(face: Face, pixels: images.Rgb, section: IngestSection) -> None:
-    outside = outside_share(face, pixels.shape[:2])
+    outside = outside_share(face, (pixels.shape[0], pixels.shape[1]))
     if outside > section.max_outside_share:
         raise Rejected("face_cut_off", f"{outside:.0%} of the landmarks lie outside the photo")
     if face.interocular < section.min_interocular_px:

@@ -1,7 +1,7 @@
 """Plan: split first, then decide every forgery before any pixel is touched.
 
 The plan is data, one row a forgery; `forge` only executes it. Rows that an earlier plan decided stay,
-as long as their recipe entry is the same: adding photos only adds rows.
+as long as their recipe entry, target and donor are the same: adding photos only adds rows.
 """
 
 import json
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from mmtt import images
 from mmtt.errors import Rejected
@@ -18,7 +20,7 @@ from mmtt.licences import combine
 from mmtt.manipulator import Manipulator
 from mmtt.recipe import Entry, Recipe
 from mmtt.record import Assignment, Lineage, PlanRow, Rejection
-from mmtt.shards import Lookup, derived_id, digest, lock, read_columns, read_table, shard_paths, write_table
+from mmtt.shards import Lookup, Shard, derived_id, digest, lock, read_table, shard_paths, write_table
 
 from . import grouping, manipulators
 from .donors import Candidate, Donors
@@ -28,7 +30,7 @@ from .layout import Layout
 STAGE = "plan"
 VERSION = "1"
 
-_COLUMNS = ["record_id", "group_id", "origin", "licence", "landmarks", "landmark_scheme"]
+_COLUMNS = ["record_id", "group_id", "origin", "licence", "landmark_scheme"]
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,14 @@ class Planned:
 
 @dataclass(frozen=True)
 class _Pristine:
-    """A pristine record as the plan sees it: never its pixels."""
+    """A pristine record as the plan sees it: never its pixels. `content` is the digest of all that the plan reads."""
 
     record_id: str
     group_id: str
     origin: str
     licence: str
     face: Face
+    content: str
 
 
 def plan(layout: Layout, recipe: Recipe) -> Planned:
@@ -75,42 +78,51 @@ def _earlier(path: Any, row_class: Any) -> list[Any]:
 
 
 def _pristine(layout: Layout) -> dict[str, _Pristine]:
-    rows = read_columns(layout.pristine, _COLUMNS)
-    return {
-        row["record_id"]: _Pristine(
-            row["record_id"],
-            row["group_id"],
-            row["origin"],
-            row["licence"],
-            Face(np.asarray(row["landmarks"], np.float32), row["landmark_scheme"]),
-        )
-        for row in sorted(rows, key=lambda row: str(row["record_id"]))
-    }
+    """Every pristine record by id, in the order of the ids; one row group at a time."""
+    found: dict[str, _Pristine] = {}
+    for shard in map(Shard, shard_paths(layout.pristine)):
+        for index in range(shard.groups):
+            group = shard.group(index, [*_COLUMNS, "landmarks"])
+            rows = group.select(_COLUMNS).to_pylist()
+            for row, points in zip(rows, _landmarks(group.column("landmarks")), strict=True):
+                face, content = Face(points, row.pop("landmark_scheme")), digest([row, points.tobytes().hex()])
+                found[row["record_id"]] = _Pristine(**row, face=face, content=content)
+    return dict(sorted(found.items()))
+
+
+def _landmarks(column: pa.ChunkedArray) -> list[npt.NDArray[np.float32]]:
+    """One float32 N×2 array a row; a Python object for each number would take gigabytes."""
+    nested = column.combine_chunks()
+    points = nested.flatten().flatten().to_numpy(zero_copy_only=False).reshape(-1, 2)
+    return np.split(points, np.cumsum(nested.value_lengths().to_numpy(zero_copy_only=False))[:-1])
 
 
 def _split(
     layout: Layout, recipe: Recipe, pristine: Mapping[str, _Pristine]
 ) -> tuple[list[Assignment], list[Rejection]]:
     lineage = [row for row in read_table(layout.lineage, Lineage) if row.record_id in pristine]
-    lookup = Lookup(shard_paths(layout.pristine))
+    pairs = grouping.near_duplicates(lineage, recipe.plan.near_duplicate_bits)
+    small = _thumbnails(layout, {record_id for pair in pairs for record_id in pair})
     ties = sorted(
-        {
-            (pristine[a].group_id, pristine[b].group_id)
-            for a, b in grouping.near_duplicates(lineage, recipe.plan.near_duplicate_bits)
-            if grouping.same_picture(*(images.decode_rgb(lookup.get(record_id).image) for record_id in (a, b)))
-        }
+        {(pristine[a].group_id, pristine[b].group_id) for a, b in pairs if grouping.same_picture(small[a], small[b])}
     )
     before = _earlier(layout.plan / "splits.parquet", Assignment)
     candidates = [grouping.Candidate(row.record_id, row.group_id) for row in pristine.values()]
     return grouping.assign(candidates, ties, before, recipe.plan.splits, recipe.seed)
 
 
+def _thumbnails(layout: Layout, record_ids: set[str]) -> dict[str, images.Rgb]:
+    """Thumbnails of some records; each is read once, neighbours after one another."""
+    lookup = Lookup(shard_paths(layout.pristine))
+    wanted = sorted(record_ids, key=lookup.place)
+    return {record_id: grouping.thumbnail(images.decode_rgb(lookup.get(record_id).image)) for record_id in wanted}
+
+
 def entry_digest(recipe: Recipe, entry: Entry, manipulator: Manipulator) -> str:
-    """Return the digest of all that decides an entry's rows; a changed entry is planned anew."""
+    """Return the digest of all that decides what an entry does to a face; how many it takes has no say."""
     declared = manipulator.declaration
     donors = recipe.plan.donors.model_dump() if declared.needs_source else None
-    decided = [VERSION, recipe.seed, entry.per_target, entry.share, manipulator.model_dump(), declared, donors]
-    return digest([entry.label, *decided])
+    return digest([VERSION, recipe.seed, recipe.buckets, entry.label, manipulator.model_dump(), declared, donors])
 
 
 def decide(
@@ -122,9 +134,9 @@ def decide(
 ) -> tuple[list[PlanRow], list[Rejection]]:
     """Return one row for each forgery to be made, and a rejection for each that cannot be.
 
-    Rows of `before` are kept where entry, target and donor are still there.
+    Rows of `before` are kept where the entry, the target and the donor are what they were.
     """
-    kept = {(row.entry_digest, row.target_id, row.index): row for row in before}
+    kept = {(row.entry, row.target_id, row.index): row for row in before}
     candidates = {r.record_id: Candidate(r.record_id, r.origin, r.face) for r in pristine.values()}
     donors = Donors(candidates, splits, recipe.plan.donors)
     split_of = {row.record_id: row.split for row in splits}
@@ -132,27 +144,37 @@ def decide(
     for entry in recipe.forge.manipulators:
         manipulator = made[entry.label]
         mark = entry_digest(recipe, entry, manipulator)
-        for target_id, split in split_of.items():
+        for target_id in split_of:
             if not _drawn(recipe.seed, entry, target_id):
                 continue
             for index in range(entry.per_target):
-                old = kept.get((mark, target_id, index))
-                if old is not None and (old.source_id is None or split_of.get(old.source_id) == split):
+                old = kept.get((entry.label, target_id, index))
+                if old is not None and _holds(old, mark, pristine, split_of):
                     rows.append(old)
                     continue
                 try:
-                    rows.append(_row(recipe, entry, manipulator, mark, pristine, donors, target_id, split, index))
+                    rows.append(_row(recipe, entry, manipulator, mark, pristine, donors, target_id, split_of, index))
                 except Rejected as reason:
-                    refused.append(
-                        Rejection(
-                            stage=STAGE,
-                            code=reason.code,
-                            detail=reason.detail,
-                            record_id=target_id,
-                            manipulator=entry.label,
-                        )
-                    )
+                    refused.append(_refusal(target_id, entry, reason))
     return sorted(rows, key=lambda row: (row.entry, row.bucket, row.target_id, row.index)), refused
+
+
+def _refusal(target_id: str, entry: Entry, reason: Rejected) -> Rejection:
+    return Rejection(stage=STAGE, code=reason.code, detail=reason.detail, record_id=target_id, manipulator=entry.label)
+
+
+def _holds(old: PlanRow, mark: str, pristine: Mapping[str, _Pristine], split_of: Mapping[str, str]) -> bool:
+    """Whether an earlier row is still true: same entry, same faces and licences, donor in the target's split."""
+    split = split_of[old.target_id]
+    if old.source_id is not None and split_of.get(old.source_id) != split:
+        return False
+    source = pristine[old.source_id] if old.source_id is not None else None
+    return old.entry_digest == _basis(mark, split, pristine[old.target_id], source)
+
+
+def _basis(mark: str, split: str, target: _Pristine, source: _Pristine | None) -> str:
+    """The digest of all that one row follows from."""
+    return digest([mark, split, target.content, source.content if source else None])
 
 
 def _drawn(seed: int, entry: Entry, target_id: str) -> bool:
@@ -168,11 +190,11 @@ def _row(
     pristine: Mapping[str, _Pristine],
     donors: Donors,
     target_id: str,
-    split: str,
+    split_of: Mapping[str, str],
     index: int,
 ) -> PlanRow:
     declared = manipulator.declaration
-    target = pristine[target_id]
+    target, split = pristine[target_id], split_of[target_id]
     rng = np.random.default_rng(int(digest([recipe.seed, STAGE, target_id, entry.label, index]), 16))
     source = _donor(donors, pristine, target_id, rng) if declared.needs_source else None
     obliged = combine([
@@ -185,7 +207,7 @@ def _row(
     return PlanRow(
         record_id=derived_id("forged", target_id, source_id, declared.name, declared.version, written, seed),
         entry=entry.label,
-        entry_digest=mark,
+        entry_digest=_basis(mark, split, target, source),
         index=index,
         target_id=target_id,
         source_id=source_id,

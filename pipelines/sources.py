@@ -99,7 +99,7 @@ def _csv_rows(text: str, path: Path) -> list[tuple[int, Mapping[str, object]]]:
     try:
         return [(reader.line_num, row) for row in reader]
     except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num} is not CSV: {error}. Quotes must come in pairs.") from error
+        raise UserError(f"{path} is not CSV after line {reader.line_num}: {error}. Check its quotes.") from error
 
 
 def _jsonl_rows(text: str, path: Path) -> list[tuple[int, Mapping[str, object]]]:

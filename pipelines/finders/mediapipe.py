@@ -90,9 +90,8 @@ class MediapipeFinder:
 
     def score(self, crop: Rgb) -> float:
         """Return how sure the detector is of a face in an aligned crop, 0–1; 0 when it finds none."""
-        return max(
-            (box.score for box in _detect(cv2.resize(crop, (256, 256), interpolation=cv2.INTER_AREA))), default=0.0
-        )
+        small = np.asarray(cv2.resize(crop, (256, 256), interpolation=cv2.INTER_AREA), np.uint8)
+        return max((box.score for box in _detect(small)), default=0.0)
 
 
 def _pyramid(photo: Rgb) -> list[tuple[Rgb, float]]:

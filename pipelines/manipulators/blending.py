@@ -4,6 +4,7 @@ All lengths are pixels of the frame; points are x y. Analysis runs on a grid of 
 interocular distance, whatever the picture's size: light and shape have no finer detail than that.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -15,11 +16,14 @@ from mmtt.faces import Face
 from mmtt.images import Rgb
 from mmtt.landmarks import Points
 
+from . import tones
+
 Floats = npt.NDArray[np.float32]
 
 _FINENESS = 64  # grid steps per interocular distance
 _ANGLES = 144
 _LEVELS = 24
+_DETAIL = 0.45  # of the width over which colours are averaged; what is wider is shape, and kept
 
 
 class Window(NamedTuple):
@@ -124,55 +128,6 @@ def _affines(here: Points, there: Points) -> Floats:
     return np.asarray(np.linalg.solve(homogeneous, there), np.float32)
 
 
-def skin_likeness(grid: Floats, core: npt.NDArray[np.bool_]) -> Floats:
-    """Return how much each pixel of an RGB float32 h×w×3 looks like the median of those in `core`, float32 h×w 0–1.
-
-    Hair, glasses, eyes and background get little; shading gets much, as brightness counts less than colour.
-    """
-    opponent = _floats(cv2.transform(grid, np.array([[0.08, 0.09, 0.08], [1, -1, 0], [0.5, 0.5, -1]], np.float32)))
-    sample = (opponent[core] if core.any() else opponent.reshape(-1, 3))[::4]
-    middle = np.median(sample, axis=0)
-    spread = np.float32(2.5) * np.maximum(np.median(np.abs(sample - middle), axis=0), np.float32(3))
-    distance = cv2.transform(((opponent - middle) / spread) ** 2, np.ones((1, 3), np.float32))
-    return _floats(cv2.exp(np.float32(-0.5) * distance))
-
-
-def recolour(donor: Floats, target: Floats, weight: Floats, sigma: float) -> tuple[Floats, Floats]:
-    """Return gain and offset, h×w×3, that give `donor` the light and colour of `target` (RGB float32 h×w×3) everywhere.
-
-    Reinhard et al., "Color transfer between images", 2001, made local and multiplicative, as light is. Means
-    are normalised Gaussian ones (Knutsson & Westin, 1993): `weight` h×w says which pixels speak, `sigma` how
-    far. The relative contrast is one number, so that no texture is invented.
-    """
-    (given, spread_given), (wanted, spread_wanted) = (_local_mean(i, weight, sigma) for i in (donor, target))
-    contrast = np.float32(np.clip(spread_wanted / max(spread_given, 1e-6), 0.65, 1.2))
-    # Bounded, the rest being added: else the whites of dark eyes would burn and blue be torn from brown.
-    gain = np.clip(wanted / given, 0.5, 2.0) * contrast
-    # Faded where the donor is dark, so that pupils, nostrils and frames stay black.
-    share = cv2.transform(donor / given, np.full((3, 3), 0.4, np.float32))
-    return _floats(gain), _floats((wanted - gain * given) * np.minimum(share, np.float32(1)))
-
-
-def _local_mean(image: Floats, weight: Floats, sigma: float) -> tuple[Floats, float]:
-    """Weighted Gaussian mean of h×w×3, or the mean over all where no weight is near, and the spread relative to it."""
-    faint, total = np.float32(0.02), max(_floats(cv2.mean(weight))[0], 1e-6)
-    weighted = image * _floats(cv2.merge([weight] * 3))
-    everywhere = _floats(cv2.mean(weighted))[:3] / np.float32(total)
-    near, blurred = _floats(cv2.merge([_wide_blur(weight, sigma)] * 3)), _wide_blur(weighted, sigma)
-    local = (blurred + faint * everywhere) / (near + faint) + np.float32(1e-3)
-    detail = _gray(image / local - 1)
-    return _floats(local), float(_floats(cv2.mean(weight * detail * detail))[0] / total) ** 0.5
-
-
-def _wide_blur(image: Floats, sigma: float) -> Floats:
-    """Gaussian blur h×w(×3) with nothing beyond the edge, at the coarsest resolution that its width allows."""
-    height, width = image.shape[:2]
-    factor = max(1, int(min(sigma / 3, min(height, width) / 4)))
-    small = cv2.resize(image, (-(-width // factor), -(-height // factor)), interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), sigma / factor, borderType=cv2.BORDER_CONSTANT)
-    return _floats(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
-
-
 def seam(area: Window, cost: Floats, inner: Points, outer: Points, reach: float) -> Points:
     """Return the closed path between two convex hulls along which a cut shows least, float32 144×2 in the frame.
 
@@ -241,6 +196,21 @@ def grid_fill(area: Window, polygon: Points) -> npt.NDArray[np.bool_]:
     return _fill(area.to_grid(polygon), area.grid_hw).view(np.bool_)
 
 
+def grown(points: npt.NDArray[np.floating], margin: float) -> Points:
+    """Return the convex hull of points N×2 with a margin in pixels all around."""
+    angles = np.arange(12) * (2 * np.pi / 12)
+    disc = margin * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return hull((points[:, None] + disc).reshape(-1, 2))
+
+
+def feature_map(area: Window, polygons: Sequence[Points]) -> Floats:
+    """Fill polygons into float32 0–1 on a window's grid, with soft edges."""
+    solid = np.zeros(area.grid_hw, np.float32)
+    for polygon in polygons:
+        solid[grid_fill(area, polygon)] = 1
+    return _floats(cv2.GaussianBlur(solid, (0, 0), 2.0))
+
+
 def _fill(polygon: npt.NDArray[np.floating], hw: tuple[int, int]) -> npt.NDArray[np.uint8]:
     fixed = np.round(np.clip(polygon, -8192, 8192) * 16).astype(np.int32)
     canvas = np.zeros(hw, np.uint8)
@@ -266,6 +236,7 @@ class Cut(NamedTuple):
     reach: float  # 0–1, from the inner hull to the outer one
     feather: float  # pixels
     colour_sigma: float  # pixels over which colours are averaged
+    features: Floats | None = None  # on the window's grid, 0–1: where the donor keeps its detail; None: everywhere
 
 
 def transplant(area: Window, target: Rgb, donor: Rgb, core: npt.NDArray[np.bool_], cut: Cut) -> tuple[Floats, Floats]:
@@ -274,14 +245,20 @@ def transplant(area: Window, target: Rgb, donor: Rgb, core: npt.NDArray[np.bool_
     `core`, bool on the window's grid, is where both pictures mostly show skin.
     """
     given, wanted = area.shrink(donor), area.shrink(target)
-    skin = np.minimum(skin_likeness(given, core), skin_likeness(wanted, core))
+    skin = np.minimum(tones.skin_likeness(given, core), tones.skin_likeness(wanted, core))
     donor = calmed(area, donor, target[area.slices], skin)
-    gain, offset = recolour(given, wanted, skin, cut.colour_sigma / area.step)
-    gap = _gray(np.abs(np.clip(given * gain + offset, 0, 255) - wanted))
-    cost = _floats(cv2.GaussianBlur(gap + 30 * (1 - skin), (0, 0), 1.0))
+    sigma = cut.colour_sigma / area.step
+    gain, offset = tones.recolour(given, wanted, skin, sigma)
+    lit = np.clip(given * gain + offset, 0, 255)
+    cost = _floats(cv2.GaussianBlur(tones.gray(np.abs(lit - wanted)) + 30 * (1 - skin), (0, 0), 1.0))
     path = seam(area, cost, cut.inner, cut.outer, cut.reach)
-    pixels = np.clip(donor * area.enlarge(gain) + area.enlarge(offset), 0, 255)
-    return _floats(pixels), soft_fill(area, path, cut.feather)
+    if cut.features is not None:
+        bare = 1 - cut.features
+        offset += tones.tempered(lit, wanted, skin * bare, _DETAIL * sigma) * bare[..., None]
+    pixels = area.enlarge(gain)
+    pixels *= donor
+    pixels += area.enlarge(offset)
+    return _floats(np.clip(pixels, 0, 255, out=pixels)), soft_fill(area, path, cut.feather)
 
 
 def in_frame(area: Window, frame: Rgb, pixels: Floats, alpha: Floats) -> tuple[Rgb, Floats]:
@@ -290,10 +267,6 @@ def in_frame(area: Window, frame: Rgb, pixels: Floats, alpha: Floats) -> tuple[R
     image[area.slices] = np.round(pixels).astype(np.uint8)
     full[area.slices] = alpha
     return image, full
-
-
-def _gray(image: Floats) -> Floats:
-    return _floats(cv2.transform(image, np.full((1, 3), 1 / 3, np.float32)))
 
 
 def _floats(values: npt.ArrayLike) -> Floats:

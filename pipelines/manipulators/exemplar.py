@@ -1,11 +1,11 @@
 """Exemplar-based filling: a hole is completed with patches found elsewhere in the same picture.
 
-The completion is that of Wexler, Shechtman and Irani, "Space-time completion of video", 2007: search for
-the nearest patches, let them vote, repeat, from coarse to fine. At the coarsest level the search is
-exhaustive and exact; at finer ones matches spread to their neighbours as in Barnes et al., "PatchMatch",
-2009, but without its random search, so that nothing here depends on chance. The finest levels are not
-voted for: what the picture has there and the coarser level has not (a band of the Laplacian pyramid of
-Burt and Adelson, 1983) is copied through the matches, and so the fill is as sharp as its surroundings.
+The coarse picture is completed as in Wexler, Shechtman and Irani, "Space-time completion of video", 2007:
+every patch over the hole seeks its nearest one elsewhere, all vote, and again. The picture is small enough
+for an exhaustive search, so that none of the chance of Barnes et al., "PatchMatch", 2009, is needed; like
+theirs, matches are made to agree with their neighbours. Finer levels are not searched: what the picture has
+there and the coarser level has not (a band of the Laplacian pyramid of Burt and Adelson, 1983) is copied
+from where the coarse matches point, and so the fill is as sharp as its surroundings. Nothing is random.
 """
 
 from typing import NamedTuple
@@ -18,15 +18,16 @@ from mmtt.images import Rgb
 from mmtt.regions import Mask
 
 RADIUS = 2  # patches of 5×5
-STRIDE = 2  # patches are matched at every other pixel; each pixel still lies under six
+STRIDE = 2  # patches are matched at every other pixel; each pixel still lies under four or more
 EFFORT = 1_200_000  # unknown pixels times source patches up to which the exhaustive search is quick
-BUSY = 1.0  # cost of detail beyond the usual, in levels per level
+ROUNDS = 4  # of search and vote; in the last two, neighbours must agree
 LABELS = 40
 LABEL_ROUNDS = 8
-WEAR = 3.0  # cost of each use beyond twice the fair one, in levels per pixel of the patch
+# Costs, as the mean difference of a patch, in levels of 0–255, that would weigh as much:
+BUSY = 1.0  # each level of fine detail beyond what is usual beside the hole
+WEAR = 3.0  # each use of a source beyond twice the fair one
+AGREE = 12.0  # moving unlike all neighbours
 DOUBT = 20.0  # levels by which light may be mended at the rim
-AGREE = 12.0  # what moving with all neighbours is worth, in levels per pixel of the patch
-ROUNDS = 4
 
 Floats = npt.NDArray[np.float32]
 Index = npt.NDArray[np.int64]
@@ -150,9 +151,9 @@ def _busyness(levels: list[Level]) -> Floats:
     Searching the coarsest level alone would bring wrinkles and the rims of glasses into smooth skin.
     """
     photo, coarsest = levels[0].photo, levels[-1]
-    smooth = cv2.resize(coarsest.photo, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    energy = cv2.resize(np.square(photo - smooth), coarsest.hole.shape[::-1], interpolation=cv2.INTER_AREA)
-    detail = np.sqrt(energy.mean(axis=2))
+    gray, smooth = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.cvtColor(coarsest.photo, cv2.COLOR_RGB2GRAY)
+    fine = np.square(gray - cv2.resize(smooth, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+    detail = np.sqrt(cv2.resize(fine, coarsest.hole.shape[::-1], interpolation=cv2.INTER_AREA))
     rim = cv2.dilate(coarsest.hole.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool) & ~coarsest.hole
     usual = np.median(detail[rim]) if rim.any() else np.float32(0)
     return np.asarray(np.maximum(detail - usual, 0), np.float32)
@@ -173,14 +174,14 @@ def _solve(level: Level, filled: Floats, busyness: Floats) -> tuple[Floats, Shif
     targets, sources = _targets(level), np.flatnonzero(level.usable)
     width = level.hole.shape[1]
     bank = _described(level.photo, sources)
-    own = np.square(bank).sum(axis=1) + bank.shape[1] * np.square(BUSY * busyness.ravel()[sources])
+    own = np.einsum("ij,ij->i", bank, bank) + bank.shape[1] * np.square(BUSY * busyness.ravel()[sources])
     fixed = own
     for step in range(ROUNDS):
         wanted = _described(filled, targets)
         cost = (-2 * wanted) @ bank.T
         cost += fixed
         found = cost.argmin(axis=1) if step < ROUNDS - 2 else _agree(level, targets, sources, cost)
-        excess = cost[np.arange(len(targets)), found] + np.square(wanted).sum(axis=1)
+        excess = cost[np.arange(len(targets)), found] + np.einsum("ij,ij->i", wanted, wanted)
         fixed = own + bank.shape[1] * WEAR**2 * _worn(level, sources, found, len(targets))
         voted = _vote(level, targets, sources[found], excess)
         filled = _relit(level, voted)
@@ -242,20 +243,20 @@ def _steps(width: int) -> Index:
     return np.asarray((_SPAN[:, None] * width + _SPAN).ravel(), np.int64)
 
 
-def _patches(image: Floats, centres: Index) -> Floats:
+def _patches(image: Floats, centers: Index) -> Floats:
     """The patches around flat indices, float32 n×75."""
     flat = image.reshape(-1, 3)
-    return np.take(flat, centres[:, None] + _steps(image.shape[1]), axis=0).reshape(len(centres), -1)
+    return np.take(flat, centers[:, None] + _steps(image.shape[1]), axis=0).reshape(len(centers), -1)
 
 
-def _described(image: Floats, centres: Index) -> Floats:
+def _described(image: Floats, centers: Index) -> Floats:
     """What a search compares, float32 n×77: the patches, and where they are, as light varies over a face.
 
     Whole numbers below 2**24 make products of these exact in any order of summation, on any machine.
     """
     width = image.shape[1]
-    place = np.stack([centres // width, centres % width], axis=1).astype(np.float32)
-    return np.concatenate([_patches(np.rint(image) - np.float32(128), centres), place], axis=1)
+    place = np.stack([centers // width, centers % width], axis=1).astype(np.float32)
+    return np.concatenate([_patches(np.rint(image) - np.float32(128), centers), place], axis=1)
 
 
 def _vote(level: Level, targets: Index, matches: Index, excess: Floats) -> Floats:
@@ -264,12 +265,12 @@ def _vote(level: Level, targets: Index, matches: Index, excess: Floats) -> Float
     depth = cv2.distanceTransform(level.hole.astype(np.uint8), cv2.DIST_L2, 3).ravel()[targets]
     spread = max(float(np.partition(excess, usual)[usual]), 1.0)
     trust = np.exp(-excess / (2 * spread) - np.float32(0.26) * depth)[:, None]
-    colours = level.photo.reshape(-1, 3)
-    total, weight = np.zeros_like(colours), np.zeros((len(colours), 1), np.float32)
+    colors = level.photo.reshape(-1, 3)
+    total, weight = np.zeros_like(colors), np.zeros((len(colors), 1), np.float32)
     for step in _steps(width):
-        total[targets + step] += trust * colours[matches + step]
+        total[targets + step] += trust * colors[matches + step]
         weight[targets + step] += trust
-    voted = np.where(weight > 0, total / np.maximum(weight, 1e-12), colours)
+    voted = np.where(weight > 0, total / np.maximum(weight, 1e-12), colors)
     return voted.reshape(level.photo.shape)
 
 

@@ -17,8 +17,8 @@ from mmtt.manipulator import Declaration, Edit, Job, Manipulator
 from mmtt.masks import MaskRule
 
 from . import blending
-from .blending import Cut, Window
-from .part_swap import wears_glasses
+from .blending import Cut, Floats, Window
+from .glasses import wears_glasses
 
 Width = Annotated[float, Field(ge=0.05, le=0.5)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -125,31 +125,54 @@ def _refuse_glasses(job: Job) -> None:
 def _swap(job: Job) -> Edit:
     assert job.source is not None and job.source_face is not None
     face, options = job.target_face, job.parameters
-    inner, outer = _hulls(face)
+    inner, outer = _hulls(face, wears_glasses(job.target, face))
     area = blending.window(outer, face, job.target)
     if area is None:
         return Edit(job.target, np.zeros(job.target.shape[:2], np.float32))
     donor = _warped(job.source, area, face, job.source_face)
     core = blending.grid_fill(area, inner)
-    cut = Cut(inner, outer, options["reach"], options["feather"] * face.interocular, _SIGMA * face.interocular)
+    widths = options["feather"] * face.interocular, _SIGMA * face.interocular
+    cut = Cut(inner, outer, options["reach"], *widths, blending.feature_map(area, _features(face)))
     pixels, alpha = blending.transplant(area, job.target, donor, core, cut)
+    image, alpha = blending.in_frame(area, job.target, pixels, alpha)
     if options["kept_mouth"] == "interior":
-        alpha *= 1 - blending.soft_fill(area, face_lips(face, "inner"), 0.03 * face.interocular)
+        _spare(alpha, job, face_lips(face, "inner"), 0.03)
     elif options["kept_mouth"] == "lips":
-        alpha *= 1 - blending.soft_fill(area, face_lips(face, "outer"), 0.08 * face.interocular)
-    return Edit(*blending.in_frame(area, job.target, pixels, alpha))
+        _spare(alpha, job, face_lips(face, "outer"), 0.08)
+    return Edit(image, alpha)
 
 
-def _hulls(face: Face) -> tuple[Points, Points]:
+def _spare(alpha: Floats, job: Job, polygon: Points, width: float) -> None:
+    """Take a polygon out of the frame's alpha, in place, with an edge of that width in interocular distances."""
+    area = blending.window(polygon, job.target_face, job.target)
+    if area is not None:
+        alpha[area.slices] *= 1 - blending.soft_fill(area, polygon, width * job.target_face.interocular)
+
+
+def _hulls(face: Face, glasses: bool) -> tuple[Points, Points]:
     """What the seam must enclose (eyes, brows, nose, lips) and what it must not leave (jaw, a strip over the brows)."""
     p, unit = face.points_68, face.interocular
-    inner = blending.hull(np.concatenate([p[17:48] - 0.06 * unit * face.down * (p[17:48, 1:] < p[27, 1]), p[48:60]]))
+    features = np.concatenate([p[17:48] - 0.06 * unit * face.down * (p[17:48, 1:] < p[27, 1]), p[48:60]])
+    # The rims of worn glasses, which reach nearly as far as the temples, must go too.
+    rims = p[[36, 45]] + 0.42 * unit * face.across * [[-1], [1]]
+    inner = blending.hull(np.concatenate([features, rims]) if glasses else features)
     centre = inner.mean(axis=0)
     # Wider at the temples, where glasses reach, than along the jaw, where background shows.
     share = np.array([1.14, 1.1, 1, *[0.95] * 11, 1, 1.1, 1.14], np.float32)
     jaw = centre + share[:, None] * (p[lm.JAW] - centre)
     brows = p[17:27] - 0.28 * unit * face.down
-    return inner, blending.hull(np.concatenate([jaw, brows]))
+    return inner, blending.hull(np.concatenate([jaw, brows, inner]))
+
+
+def _features(face: Face) -> list[Points]:
+    """What is not skin: eyes with brows and the glasses that may be there, nostrils, lips."""
+    p, unit = face.points_68, face.interocular
+    eyes = np.concatenate([p[17:28], p[36:48]])
+    return [
+        blending.grown(eyes, 0.3 * unit),
+        blending.grown(p[30:36], 0.06 * unit),
+        blending.grown(face_lips(face, "outer"), 0.03 * unit),
+    ]
 
 
 def face_lips(face: Face, edge: Literal["inner", "outer"]) -> Points:

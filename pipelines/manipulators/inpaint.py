@@ -85,7 +85,7 @@ class ClassicalInpaint(Manipulator):
         sayable = [word for word in self.region_pool if word in regions.sayable(small.scheme)]
         if not sayable:
             raise Rejected("region_unavailable", f"{small.scheme} can say none of {', '.join(self.region_pool)}")
-        low, high = (min(count, len(sayable)) for count in self.regions_range)
+        low, high = sorted(min(count, len(sayable)) for count in self.regions_range)
         words = [str(word) for word in rng.permutation(sayable)[: int(rng.integers(low, high + 1))]]
         side = SIDES[int(rng.integers(2))] if rng.random() < self.one_side_share else "both"
         dilation = round(float(rng.uniform(*self.dilation_range)), 4)
@@ -126,7 +126,7 @@ def _share(small: Face, plan: Mapping[str, Any]) -> float:
 
 def _inpaint(job: Job) -> Edit:
     hole = _hole(job.target_face, job.parameters, (job.target.shape[0], job.target.shape[1]))
-    image, done, method = job.target.copy(), job.target.copy(), job.parameters["method"]
+    image, done = job.target.copy(), job.target.copy()
     count, labels, stats, _ = cv2.connectedComponentsWithStats(hole.astype(np.uint8), connectivity=8)
     for label in range(1, count):
         x, y, width, height, area = (int(value) for value in stats[label])
@@ -134,23 +134,26 @@ def _inpaint(job: Job) -> Edit:
         window = np.s_[max(y - margin, 0) : y + height + margin, max(x - margin, 0) : x + width + margin]
         piece, known = labels[window] == label, ~hole[window]
         # What was in the hole must not shine through any filter.
-        image[window][~known] = job.target[window][known].mean(axis=0) if known.any() else 127
-        filled = _fill(image[window], piece, known, holes.seen_through(job.target_face, window), method)
+        image[window][~known] = np.asarray(cv2.mean(job.target[window], known.astype(np.uint8)))[:3]
+        face = holes.seen_through(job.target_face, window)
+        if job.parameters["method"] == "exemplar":
+            source = _sources(image[window], face, known, mend=bool(job.parameters["strokes"]))
+            filled = exemplar.fill(image[window], piece, source)
+        else:
+            filled = _diffused(image[window], piece, face, job.parameters["method"])
         done[window][piece] = filled[piece]
     return Edit(done, hole.astype(np.float32), hole)
 
 
-def _fill(photo: Rgb, hole: Mask, known: Mask, face: Face, method: str) -> Rgb:
-    if method == "exemplar":
-        return exemplar.fill(photo, hole, _sources(photo, face, known))
+def _diffused(photo: Rgb, hole: Mask, face: Face, method: str) -> Rgb:
     radius = max(0.03 * face.interocular, 1.5)
     return np.asarray(cv2.inpaint(photo, hole.astype(np.uint8), radius, DIFFUSION[method]), np.uint8)
 
 
-def _sources(photo: Rgb, face: Face, known: Mask) -> Mask:
+def _sources(photo: Rgb, face: Face, known: Mask, mend: bool) -> Mask:
     """Where patches may come from, bool like `known`: the face's skin, no feature twice.
 
-    A feature that the hole cuts in two is completed from what is left of it.
+    If `mend`, a feature that the hole cuts in two is completed from what is left of it.
     """
     hw = known.shape[0], known.shape[1]
     source = holes.inner_face(face, hw) & known
@@ -159,10 +162,10 @@ def _sources(photo: Rgb, face: Face, known: Mask) -> Mask:
     for polygon in outlines:
         feature = regions.fill([polygon], hw)
         cut = np.count_nonzero(feature & ~known) / max(np.count_nonzero(feature), 1)
-        (halved if 0.2 < cut < 0.6 else whole)[feature] = True
+        (halved if mend and 0.2 < cut < 0.6 else whole)[feature] = True
     whole |= regions.fill([face.points_68[lm.NOSE_BASE]], hw)
     source &= ~holes.grow(whole, 0.07 * face.interocular)
     if not source.any():
         return known
-    skin = likeness(photo, source.astype(np.float32), LIKENESS, 0.02 * face.interocular) > 0.6
+    skin = likeness(photo, source.astype(np.float32), LIKENESS, 0.02 * face.interocular) > 0.3
     return source & (skin | holes.grow(halved, 0.1 * face.interocular))

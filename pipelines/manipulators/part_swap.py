@@ -20,26 +20,31 @@ from mmtt.masks import MaskRule
 
 from . import blending
 from .blending import Cut, Floats, Window
+from .glasses import wears_glasses
 
 Width = Annotated[float, Field(ge=0.05, le=0.3)]
 Part = Literal["eyes", "brows", "nose", "mouth"]
 
 
 class _Kind(NamedTuple):
-    """One kind of part: its pieces among the 68 points, its region words, how far inner and outer hulls exceed it."""
+    """One kind of part: its pieces among the 68 points, its region words, how far hulls exceed it (interocular).
+
+    `inner` and `outer` bound the seam. Beyond `skin` the donor's detail is tempered to the target's.
+    """
 
     pieces: tuple[slice, ...]
     words: tuple[str, ...]
-    margin_inner: float  # interocular distances
-    margin_outer: float
+    inner: float
+    outer: float
+    skin: float | None = None
     thickness: float = 0.0  # of parts that the 68 points give as a line, downwards
 
 
 _KINDS = MappingProxyType({
     "eyes": _Kind((lm.RIGHT_EYE, lm.LEFT_EYE), ("eye", "pupil"), 0.05, 0.17),
-    "brows": _Kind((lm.RIGHT_BROW, lm.LEFT_BROW), ("eyebrow",), 0.05, 0.14, 0.08),
+    "brows": _Kind((lm.RIGHT_BROW, lm.LEFT_BROW), ("eyebrow",), 0.05, 0.14, thickness=0.08),
     "nose": _Kind((slice(27, 36),), ("nose",), 0.08, 0.2),
-    "mouth": _Kind((lm.LIPS_OUTER,), ("lip", "mouth"), 0.05, 0.2),
+    "mouth": _Kind((lm.LIPS_OUTER,), ("lip", "mouth"), 0.04, 0.13, 0.03),
 })  # fmt: skip
 
 
@@ -88,18 +93,6 @@ class PartSwap(Manipulator):
         return [_swap_parts(job) for job in batch]
 
 
-def wears_glasses(image: Rgb, face: Face) -> bool:
-    """Whether a bridge of glasses crosses the nose between the eyes: its brightness stands out from the skin's there.
-
-    The cue of Jiang et al., "Towards detection of glasses in facial images", 2000. Frameless ones pass unseen.
-    """
-    matrix = similarity(face.five_points[:2], np.array([[-24, 20], [40, 20]], np.float64))
-    strip = cv2.warpAffine(image, matrix, (17, 56), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    profile = np.median(strip.mean(axis=2), axis=1)
-    skin = np.median(np.lib.stride_tricks.sliding_window_view(profile, 19), axis=1)
-    return bool(np.abs(profile[9:-9] - skin).max() > 0.16 * profile.mean())
-
-
 def _swap_parts(job: Job) -> Edit:
     _refuse_glasses(job)
     hw = job.target.shape[:2]
@@ -125,12 +118,16 @@ def _add_piece(image: Rgb, alpha: Floats, job: Job, kind: _Kind, piece: slice) -
     assert job.source is not None and job.source_face is not None
     face = job.target_face
     matrix = _placement(job.source_face, face, kind, piece)
-    inner, outer = _hulls(face, job.source_face, matrix, kind, piece)
+    own = transform(_shape(job.source_face, kind, piece), matrix)
+    inner, outer = _hulls(face, own, kind, piece)
     area = blending.window(outer, face, job.target)
     if area is None:
         return
     core = blending.grid_fill(area, outer) & ~blending.grid_fill(area, inner)
     cut = Cut(inner, outer, 0.5, job.parameters["feather"] * face.interocular, 0.2 * face.interocular)
+    if kind.skin is not None:
+        part = blending.grown(own, kind.skin * face.interocular)
+        cut = cut._replace(features=blending.feature_map(area, [part]))
     pixels, new = blending.transplant(area, job.target, _moved(job.source, area, matrix), core, cut)
     _lay_over(image[area.slices], alpha[area.slices], pixels, new)
 
@@ -154,20 +151,11 @@ def _placement(source: Face, target: Face, kind: _Kind, piece: slice) -> npt.NDA
     return similarity(there, here)
 
 
-def _hulls(
-    target: Face, source: Face, matrix: npt.NDArray[np.float64], kind: _Kind, piece: slice
-) -> tuple[Points, Points]:
+def _hulls(target: Face, own: Points, kind: _Kind, piece: slice) -> tuple[Points, Points]:
     """What the seam must enclose, both people's part, and what it must not leave."""
-    both = np.concatenate([_shape(target, kind, piece), transform(_shape(source, kind, piece), matrix)])
+    both = np.concatenate([_shape(target, kind, piece), own])
     unit = target.interocular
-    return _grown(both, kind.margin_inner * unit), _grown(both, kind.margin_outer * unit)
-
-
-def _grown(points: Points, margin: float) -> Points:
-    """The convex hull of points N×2 with a margin in pixels all around."""
-    angles = np.arange(12) * (2 * np.pi / 12)
-    disc = margin * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    return blending.hull((points[:, None] + disc).reshape(-1, 2))
+    return blending.grown(both, kind.inner * unit), blending.grown(both, kind.outer * unit)
 
 
 def _moved(source: Rgb, area: Window, matrix: npt.NDArray[np.float64]) -> Rgb:

@@ -74,9 +74,10 @@ class Recolour(Manipulator):
         shift, strength = SHIFTS[part], rng.uniform(*self.strength_range)
         hue, chroma = np.deg2rad(rng.uniform(*shift.hue)), strength * rng.uniform(*shift.chroma)
         lighter = strength * rng.uniform(*shift.lightness)
-        # Skin goes both ways: tanned, or paler and cooler.
-        sign = -1 if part == "skin_tone" and rng.random() < 0.5 else 1
-        move = sign * np.array([lighter, chroma * np.cos(hue), chroma * np.sin(hue)])
+        move = np.array([lighter, chroma * np.cos(hue), chroma * np.sin(hue)])
+        if part == "skin_tone" and rng.random() < 0.5:
+            # Paler instead of tanned; as much less color as a tan has more would look ashen.
+            move *= (-1, -0.4, -0.4)
         return {"regions": [shift.region], "part": part, "lab_shift": move.round(3).tolist()}
 
     def render(self, batch: Sequence[Job]) -> list[Edit]:
@@ -135,7 +136,7 @@ def _irises(face: Face, hw: tuple[int, int]) -> Soft:
     where = soft_shape(eyes, [], hw, 0.012 * face.interocular)
     rows, columns = np.mgrid[where.window].astype(np.float32)
     ring = np.zeros_like(where.weight)
-    for centre, radius in face.irises:
-        away = np.hypot(columns - centre[0], rows - centre[1]) / np.float32(max(radius, 0.5))
+    for center, radius in face.irises:
+        away = np.hypot(columns - center[0], rows - center[1]) / np.float32(max(radius, 0.5))
         ring = np.maximum(ring, smooth_step((1.06 - away) / np.float32(0.22)) * smooth_step((away - PUPIL + 0.1) / 0.2))
     return Soft(where.window, where.weight * ring)

@@ -12,7 +12,7 @@ from tests.factories import drawn, make_face
 quick = settings(max_examples=60, deadline=None)
 
 
-def photo_face(size_px, scale, turn=0.0, shift=(0.0, 0.0), shape=None):
+def photo_face(size_px, scale, turn=0.0, shift=(0.0, 0.0)):
     """A face whose five points lie on the template after a similarity: scale, turn (radians), shift in pixels."""
     face = make_face(0, size_px)
     goal = TEMPLATES["ffhq_512"] * size_px - 0.5
@@ -23,13 +23,13 @@ def photo_face(size_px, scale, turn=0.0, shift=(0.0, 0.0), shape=None):
 
 
 def smooth(height, width):
-    """Slow waves that vanish at no border: what a warp does to them is known everywhere."""
+    """Waves long enough to survive a reduction, steep enough that rounding to 8 bits does not hide a shift."""
     y, x = np.mgrid[:height, :width].astype(np.float64)
     return np.stack([wave(x, y, phase) for phase in (0.0, 1.0, 2.0)], axis=2).round().astype(np.uint8)
 
 
 def wave(x, y, phase):
-    return 128 + 60 * np.sin(x / 97 + phase) + 50 * np.cos(y / 113 - phase)
+    return 128 + 60 * np.sin(x / 9 + phase) + 50 * np.cos(y / 11 - phase)
 
 
 @quick
@@ -100,7 +100,7 @@ def test_align_puts_the_five_points_of_a_person_onto_the_template(template, size
     assert np.hypot(*off.T).mean() < 0.04 * size_px
 
 
-@pytest.mark.parametrize("scale", [0.7, 1.0, 1.7, 2.3, 4.0, 5.5])
+@pytest.mark.parametrize("scale", [0.7, 1.03, 1.7, 2.3, 4.1, 5.5])
 @pytest.mark.parametrize("turn", [0.0, 0.4])
 def test_align_shows_each_photo_pixel_where_its_matrix_says(scale, turn):
     """A shift of half a pixel, the classic fault of reducing before warping, would be seen here."""
@@ -110,15 +110,18 @@ def test_align_shows_each_photo_pixel_where_its_matrix_says(scale, turn):
     at = transform(np.stack([x.ravel(), y.ravel()], axis=1), invert(matrix)).astype(np.float64)
     inside = (at.min(axis=1) >= 8) & (at[:, 0] < 990) & (at[:, 1] < 1090)
     assert inside.sum() > 5000
-    for channel, phase in enumerate((0.0, 1.0, 2.0)):
-        off = crop[..., channel].ravel()[inside] - wave(at[inside, 0], at[inside, 1], phase)
-        assert abs(off.mean()) < 0.1
-        assert np.abs(off).max() < 1.8
+    off = crop[..., 0].ravel()[inside] - wave(at[inside, 0], at[inside, 1], 0.0)
+    assert np.abs(off).max() < 8
+    right, below = (wave(at[inside, 0] + dx, at[inside, 1] + dy, 0.0) for dx, dy in ((1, 0), (0, 1)))
+    here = wave(at[inside, 0], at[inside, 1], 0.0)
+    slopes = np.stack([right - here, below - here, here - 128, np.ones_like(here)], axis=1)
+    shift = np.linalg.lstsq(slopes, off, rcond=None)[0][:2]
+    assert np.abs(shift).max() / scale < 0.04  # OpenCV warps on a grid of 1/32 of a pixel
 
 
 @pytest.mark.parametrize("offset", [(0, 0), (3, 1), (2, 2)])
 def test_a_point_of_light_stays_at_its_place_at_scale_4(offset):
-    """Its centre of mass, within a twentieth of a crop pixel; at a sharp point no gradient can hide a shift."""
+    """Its centre of mass, within a tenth of a crop pixel; a shift of half a photo's pixels would be four times that."""
     photo = np.zeros((800, 800, 3), np.uint8)
     x, y = 400 + offset[0], 420 + offset[1]
     photo[y - 3 : y + 4, x - 3 : x + 4] = 255
@@ -126,7 +129,7 @@ def test_a_point_of_light_stays_at_its_place_at_scale_4(offset):
     weight = crop[..., 0].astype(np.float64)
     rows, cols = np.mgrid[:128, :128]
     centre = np.array([(weight * cols).sum(), (weight * rows).sum()]) / weight.sum()
-    assert np.abs(centre - transform(np.array([[x, y]]), matrix)[0]).max() < 0.05
+    assert np.abs(centre - transform(np.array([[x, y]]), matrix)[0]).max() < 0.1
 
 
 @pytest.mark.parametrize("scale", [2.0, 3.4])
@@ -152,8 +155,8 @@ def test_reducing_first_keeps_a_fine_pattern_from_aliasing():
 def test_beyond_the_photos_edge_the_picture_is_mirrored():
     face = photo_face(128, 1.0, shift=(-40.0, 0.0))
     crop, _ = align(smooth(128, 128), face, "ffhq_512", 128)
-    assert np.abs(crop[:, 39].astype(int) - crop[:, 41]).max() <= 3
-    assert np.abs(crop[:, 20].astype(int) - crop[:, 60]).max() <= 3
+    assert np.abs(crop[:, 39].astype(int) - crop[:, 41]).max() <= 1
+    assert np.abs(crop[:, 20].astype(int) - crop[:, 60]).max() <= 1
 
 
 @pytest.mark.parametrize("shift", [(-5000.0, -5000.0), (5000.0, 5000.0), (-5000.0, 300.0)])

@@ -126,7 +126,9 @@ def test_exif_orientation_is_applied(orientation, form):
 def swapped_profile():
     """A profile whose red is sRGB's green and the other way round: no conversion leaves it unseen."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    tags = {bytes(data[132 + 12 * i : 136 + 12 * i]): 132 + 12 * i for i in range(struct.unpack(">I", data[128:132])[0])}
+    tags = {
+        bytes(data[132 + 12 * i : 136 + 12 * i]): 132 + 12 * i for i in range(struct.unpack(">I", data[128:132])[0])
+    }
     red, green = tags[b"rXYZ"], tags[b"gXYZ"]
     data[red + 4 : red + 12], data[green + 4 : green + 12] = data[green + 4 : green + 12], data[red + 4 : red + 12]
     return bytes(data)

@@ -146,9 +146,18 @@ def test_a_hole_at_the_frames_edge_and_everything_around_the_mask_stay():
     mask = np.full((100, 100), 255, np.uint8)
     mask[0, 5] = mask[99, 99] = 0
     assert np.array_equal(fill_pinholes(mask, np.ones_like(mask, np.bool_)), mask)
-    dots = np.zeros((100, 100), np.uint8)
+
+
+def test_the_gap_between_two_dots_is_no_hole_however_large_the_frame():
+    dots = np.zeros((300, 300), np.uint8)
     dots[10, 10] = dots[10, 13] = 255
     assert np.array_equal(fill_pinholes(dots, np.ones_like(dots, np.bool_)), dots)
+
+
+def test_a_hole_is_closed_by_pixels_that_touch_at_their_corners():
+    diamond = np.zeros((50, 50), np.uint8)
+    diamond[[9, 10, 10, 11], [10, 9, 11, 10]] = 255
+    assert fill_pinholes(diamond, np.ones_like(diamond, np.bool_))[10, 10] == 255
 
 
 @quick

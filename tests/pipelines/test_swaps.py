@@ -13,9 +13,10 @@ from mmtt.errors import Rejected
 from mmtt.faces import Face
 from mmtt.images import Rgb
 from mmtt.manipulator import Edit, Job, Manipulator, finish
-from pipelines.manipulators import blending
+from pipelines.manipulators import blending, tones
 from pipelines.manipulators.face_swap import FaceSwap
-from pipelines.manipulators.part_swap import PartSwap, wears_glasses
+from pipelines.manipulators.glasses import wears_glasses
+from pipelines.manipulators.part_swap import PartSwap
 from pipelines.manipulators.self_blend import SelfBlend
 from tests.pipelines.shapes import MEAN_68, random_face, random_photo
 
@@ -179,3 +180,17 @@ def test_grain_is_never_added() -> None:
     weight = np.ones(area.grid_hw, np.float32)
     assert np.array_equal(blending.calmed(area, smooth, rough, weight), smooth)
     assert blending.calmed(area, rough, smooth, weight).std() < 0.7 * rough.std()
+
+
+@settings(max_examples=10, deadline=None)
+@given(seeds, st.floats(0, 1))
+def test_creases_are_eased_and_faint_detail_is_kept(seed: int, likeness: float) -> None:
+    rng = np.random.default_rng(seed)
+    plain = 150 + cv2.GaussianBlur(rng.normal(0, 12, (96, 96, 3)), (0, 0), 2).astype(np.float32)
+    creased = plain.copy()
+    creased[:, 46:50] -= 90
+    skin = np.full((96, 96), likeness, np.float32)
+    eased = creased + tones.tempered(creased, plain, skin, 8)
+    assert (eased[20:76, 47:49] > creased[20:76, 47:49] + 15).all()
+    assert eased[20:76, 47:49].mean() < plain.mean() - 15  # still a crease
+    assert np.abs(tones.tempered(plain, creased, skin, 8)).max() < 1e-3

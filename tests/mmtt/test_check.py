@@ -1,0 +1,230 @@
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mmtt import images
+from mmtt.check import check, require_dataset, verify
+from mmtt.errors import UserError
+from mmtt.record import SCHEMA_VERSION, Record, Rejection
+from mmtt.shards import Footer, ShardWriter, assemble_manifest, side_path, write_table
+from tests.factories import make_forged_record, make_record
+
+RULES = ("blend", "support", "hole")
+
+
+def with_image(record, pixels):
+    data = images.encode_png(pixels)
+    return replace(record, image=data, image_sha256=images.sha256(data))
+
+
+def changed(record, name, edit):
+    """The record after `edit` has worked on the decoded pixels of one grey column."""
+    pixels = images.decode_gray(getattr(record, name)).copy()
+    edit(pixels)
+    return replace(record, **{name: images.encode_png(pixels)})
+
+
+def untouched(record):
+    """Some pixel that the composite did not touch."""
+    return tuple(np.argwhere(images.decode_gray(record.alpha) == 0)[7])
+
+
+def pixel_changed_outside_alpha(record):
+    pixels = images.decode_rgb(record.image)
+    pixels[untouched(record)] ^= 1
+    return with_image(record, pixels)
+
+
+def mask_with_a_third_value(record):
+    return changed(record, "mask", lambda m: m.__setitem__((m > 0).nonzero(), 254))
+
+
+def mask_cut_in_half(record):
+    return changed(record, "mask", lambda m: m[: len(m) * 6 // 10].fill(0))
+
+
+def mask_emptied(record):
+    return changed(record, "mask", lambda m: m.fill(0))
+
+
+def mask_beyond_alpha(record):
+    return changed(record, "mask", lambda m: m.__setitem__(untouched(record), 255))
+
+
+def mask_of_three_channels(record):
+    return replace(record, mask=images.encode_png(np.repeat(images.decode_gray(record.mask)[..., None], 3, axis=2)))
+
+
+def smaller(name):
+    def plant(record):
+        return replace(record, **{name: images.encode_png(images.decode_gray(getattr(record, name))[:-1])})
+
+    return plant
+
+
+def change_off_by_one(record):
+    return changed(record, "change", lambda c: c.__setitem__(tuple(np.argwhere(c > 3)[0]), 1))
+
+
+FAULTS = [
+    (pixel_changed_outside_alpha, "pixels with alpha 0 differ from the target"),
+    (mask_with_a_third_value, "mask holds values other than 0 and 255"),
+    (mask_emptied, "the mask of a forgery is empty"),
+    (mask_beyond_alpha, "the mask (does not follow from|covers pixels with) alpha"),
+    (mask_of_three_channels, "cannot be decoded"),
+    (smaller("mask"), r"mask is \(63, 64\)"),
+    (smaller("alpha"), "differ in size"),
+    (smaller("change"), "differ in size"),
+    (change_off_by_one, "change is not the largest channel difference"),
+    (lambda r: replace(r, image_sha256="0" * 64), "image_sha256"),
+    (lambda r: replace(r, image=b""), "cannot be decoded"),
+    (lambda r: replace(r, mask=b"text"), "cannot be decoded"),
+    (lambda r: replace(r, alpha=b""), "cannot be decoded"),
+    (lambda r: replace(r, change=r.image), "cannot be decoded"),
+    (lambda r: replace(r, pristine=None), "needs pristine"),
+    (lambda r: replace(r, alpha=None), "needs pristine"),
+    (lambda r: replace(r, parameters=None), "needs pristine"),
+    (lambda r: replace(r, parameters="{"), "no JSON object"),
+    (lambda r: replace(r, parameters="[1]"), "no JSON object"),
+    (lambda r: replace(r, manipulation="face_swop"), "none of the families"),
+    (lambda r: replace(r, manipulation=None), "does not fit"),
+    (lambda r: replace(r, mask_rule="blond"), "'blond' is unknown"),
+    (lambda r: replace(r, mask_rule="none"), "does not fit"),
+    (lambda r: replace(r, regions=["elbow"], region_shares=[1.0]), "21 words"),
+    (lambda r: replace(r, region_shares=[]), "no share each"),
+    (lambda r: replace(r, mask_share=0.9), "mask_share"),
+    (lambda r: replace(r, split="trian"), "split 'trian'"),
+    (lambda r: replace(r, schema_version=SCHEMA_VERSION + 1), "schema version"),
+]
+
+
+@pytest.mark.parametrize("size_px", [64, 256])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_clean_forgery_has_no_fault(seed, rule, size_px):
+    assert check(make_forged_record(seed, size_px, rule)) == []
+
+
+def test_a_clean_pristine_record_has_no_fault():
+    assert check(make_record()) == []
+    assert check(make_record(split="test", schema_version=1)) == []
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("plant", "sentence"), FAULTS)
+def test_a_planted_fault_is_found(plant, sentence, rule):
+    faults = check(plant(make_forged_record(0, 64, rule)))
+    assert len(faults) >= 1
+    assert any(re.search(sentence, fault) for fault in faults), faults
+
+
+def test_a_mask_that_does_not_follow_its_rule_is_found():
+    assert "the mask does not follow from alpha and change" in check(mask_cut_in_half(make_forged_record()))
+    assert "the mask does not follow from alpha and change" in check(make_forged_record(mask_tau=200))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mask": images.encode_png(np.full((64, 64), 255, np.uint8))},
+        {"alpha": images.encode_png(np.zeros((64, 64), np.uint8))},
+        {"pristine": make_record().image},
+        {"manipulator": "x"},
+        {"parameters": "{}"},
+        {"mask_rule": "blend"},
+        {"image_sha256": "0" * 64},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_pristine_record_with_anything_of_an_edit_is_found(changes):
+    assert check(make_record(**changes))
+
+
+def test_other_peoples_masks_need_no_composite():
+    bare = {"alpha": None, "change": None, "pristine": None, "parameters": None}
+    assert check(make_forged_record(mask_rule="imported", exact_mask=False, **bare)) == []
+    assert check(mask_emptied(make_forged_record(mask_rule="imported", **bare)))
+
+
+@pytest.fixture
+def directory(tmp_path):
+    for name, records in (("a", [make_record(0), make_forged_record(0)]), ("b", [make_record(1)])):
+        writer = ShardWriter(tmp_path / f"{name}.parquet", Record)
+        for record in records:
+            writer.add(record)
+        writer.close(Footer("ingest", name, "f"))
+        write_table(side_path(tmp_path, name, Rejection), [], Rejection)
+    assemble_manifest(tmp_path, "ingest", ["a", "b"])
+    return tmp_path
+
+
+def rewrite(directory, name, records):
+    """Another shard under the same name, and a manifest that vouches for it."""
+    writer = ShardWriter(directory / f"{name}.parquet", Record)
+    for record in records:
+        writer.add(record)
+    writer.close(Footer("ingest", name, "f"))
+    assemble_manifest(directory, "ingest", ["a", "b"])
+
+
+def edit_manifest(directory, **changes):
+    path = directory / "manifest.json"
+    data = json.loads(path.read_text())
+    data["shards"][0] |= changes
+    path.write_text(json.dumps(data))
+
+
+def test_a_clean_directory_has_no_fault(directory):
+    assert list(verify(directory)) == []
+
+
+def test_a_flipped_bit_is_found(directory):
+    path = directory / "b.parquet"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    assert list(verify(directory)) == [("b.parquet", "has another SHA-256 than the manifest says")]
+
+
+def test_a_shard_too_short_missing_or_unlisted_is_found(directory):
+    (directory / "a.parquet").rename(directory / "c.parquet")
+    (directory / "b.parquet").write_bytes(b"PAR1")
+    faults = dict(verify(directory))
+    assert faults["a.parquet"] == "is missing"
+    assert faults["b.parquet"].startswith("has 4 bytes")
+    assert faults["c.parquet"] == "is not in the manifest"
+
+
+def test_a_row_count_that_lies_is_found(directory):
+    edit_manifest(directory, rows=9)
+    assert dict(verify(directory))["a.parquet"] == "has 2 rows, the manifest says 9"
+
+
+def test_totals_and_rejections_that_lie_are_found(directory):
+    manifest = json.loads((directory / "manifest.json").read_text()) | {"rows": 4, "rejections": {"no_face": 1}}
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    assert [where for where, _ in verify(directory)] == ["manifest.json", "rejections.parquet"]
+    (directory / "rejections.parquet").write_bytes(b"text")
+    assert "cannot be read" in dict(verify(directory))["rejections.parquet"]
+
+
+def test_an_id_that_occurs_twice_is_found(directory):
+    rewrite(directory, "b", [make_record(0)])
+    assert [what for _, what in verify(directory)] == ["the id occurs twice"]
+
+
+def test_every_fault_of_every_record_is_told_with_its_place(directory):
+    planted = [mask_emptied(make_forged_record(5)), make_record(2), make_forged_record(6, image=b"")]
+    rewrite(directory, "b", planted)
+    where = [place for place, _ in verify(directory)]
+    assert where == [f"b.parquet:{planted[0].record_id}", f"b.parquet:{planted[2].record_id}"]
+
+
+def test_a_directory_that_is_none_is_a_sentence(tmp_path):
+    with pytest.raises(UserError, match="is not a folder"):
+        require_dataset(tmp_path / "absent")
+    with pytest.raises(UserError, match=r"no manifest.json"):
+        list(verify(tmp_path))
