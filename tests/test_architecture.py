@@ -8,7 +8,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [p for folder in ("mmtt", "pipelines", "annotation", "baselines") for p in (ROOT / folder).rglob("*.py")]
-TORCH_FREE = "import sys; sys.modules['torch'] = None; sys.modules['datasets'] = None; sys.modules['mediapipe'] = None; "
+TORCH_FREE = (
+    "import sys; sys.modules['torch'] = None; sys.modules['datasets'] = None; sys.modules['mediapipe'] = None; "
+)
 
 
 def function_lengths() -> list[int]:

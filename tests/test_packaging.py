@@ -46,7 +46,9 @@ def test_the_wheel_adds_one_name(wheel):
 
 
 def test_the_core_installs_light(installed):
-    listed = {row["name"].lower() for row in json.loads(run(installed, "-m", "pip", "list", "--format=json", cwd=Path("/")))}
+    listed = {
+        row["name"].lower() for row in json.loads(run(installed, "-m", "pip", "list", "--format=json", cwd=Path("/")))
+    }
     assert not listed & {"torch", "transformers", "datasets", "tensorflow", "jax"}
 
 

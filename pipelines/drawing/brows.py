@@ -9,17 +9,13 @@ from .skin import beard_zone
 from .strokes import over, paint_strokes, stroke_layer, tints
 
 
-def paint_brows(
-    rng: np.random.Generator, image: np.ndarray, canvas: Canvas, shape: Shape, look: Look
-) -> np.ndarray:
+def paint_brows(rng: np.random.Generator, image: np.ndarray, canvas: Canvas, shape: Shape, look: Look) -> np.ndarray:
     """Both eyebrows upon `image` (H,W,3 display RGB)."""
     left = brow_strokes(rng, shape, look.brow_weight)
     right = brow_strokes(rng, shape, look.brow_weight) * np.array([-1, 1])
     lines = np.concatenate([left, right])
     ink = np.clip(look.hair * 0.58, 0, 0.45) * (1 - 0.25 * look.tone)
-    under = stroke_layer(
-        canvas, lines, np.broadcast_to(ink, (len(lines), 3)), thickness=2, layers=1, levels=1
-    )
+    under = stroke_layer(canvas, lines, np.broadcast_to(ink, (len(lines), 3)), thickness=2, layers=1, levels=1)
     image = over(image, blur(under, canvas, 0.022), 0.26)
     return paint_strokes(image, canvas, lines, tints(rng, ink * 0.85, len(lines), 0.25), 0.6)
 
@@ -34,9 +30,7 @@ def brow_strokes(rng: np.random.Generator, shape: Shape, weight: float) -> np.nd
     thick = 0.045 * weight**0.5 * np.interp(at, [0, 0.15, 0.55, 0.9, 1], [0.15, 0.5, 0.95, 1.0, 0.75])
     side = np.clip(rng.normal(0, 0.5, count), -1.2, 1.2)
     root[:, 1] += side * thick
-    lean = (
-        np.interp(at, [0, 0.4, 0.85, 1], [0.25, 0.0, -0.55, -1.2]) + 0.35 * side + rng.normal(0, 0.12, count)
-    )
+    lean = np.interp(at, [0, 0.4, 0.85, 1], [0.25, 0.0, -0.55, -1.2]) + 0.35 * side + rng.normal(0, 0.12, count)
     length = rng.uniform(0.045, 0.1, count) * np.interp(at, [0, 0.3, 1], [0.6, 1, 0.85])
     t = np.linspace(0, 1, 5)[None, :]
     x = root[:, :1] - length[:, None] * t * np.cos(lean)[:, None]
@@ -75,9 +69,9 @@ def beard_strokes(
     t = np.linspace(0, 1, 5)[None, :]
     on_lip = root[:, 1] < shape.mouth_y - 0.02
     lean = np.where(on_lip, 1.1 * np.sign(root[:, 0]), 0.35 * root[:, 0]) + rng.normal(0, 0.3, len(root))
-    size = (
-        length * rng.uniform(0.5, 1.1, len(root)) * np.where(on_lip & (np.abs(root[:, 0]) < 0.45), 0.38, 1.0)
-    )[:, None]
+    size = (length * rng.uniform(0.5, 1.1, len(root)) * np.where(on_lip & (np.abs(root[:, 0]) < 0.45), 0.38, 1.0))[
+        :, None
+    ]
     curl = rng.normal(0, 0.25, (len(root), 1)) * size
     x = root[:, :1] + size * t * np.sin(lean)[:, None] + curl * t * t
     y = root[:, 1:] + size * t * np.cos(lean)[:, None] * 0.85

@@ -21,9 +21,7 @@ def paint_glasses(
     temple = np.array([(-0.86, -0.03), (-shape.face_w - 0.03, -0.04)])
     lines = [*both(rim), bridge, *both(temple)]
     width = rng.uniform(0.022, 0.045)
-    colour = np.array(
-        [(0.06, 0.055, 0.06), (0.2, 0.11, 0.06), (0.45, 0.38, 0.26)][rng.integers(3)], np.float32
-    )
+    colour = np.array([(0.06, 0.055, 0.06), (0.2, 0.11, 0.06), (0.45, 0.38, 0.26)][rng.integers(3)], np.float32)
     drop = np.array([-light.key[0] * 0.05, 0.05])
     image = image * (1 - 0.3 * line_mask(canvas, [line + drop for line in lines], width, 0.02))[..., None]
     x, y = axes(canvas)

@@ -33,7 +33,7 @@ def paint_eyes(
         ball = to_display(ball * (0.35 + 0.65 * glow))
         ball = catchlight(ball, part, side, light, gaze)
         opening = between(part, upper, lower)
-        patch = margins(image[cut], part, upper, lower, side, look)
+        patch = margins(image[cut], part, upper, lower)
         image[cut] = lash_line(mix(patch, ball, opening), part, upper, lower, side, look)
 
 
@@ -63,9 +63,7 @@ def eyeball(
     ball = mix(white * round_off[..., None], to_linear(np.array([0.75, 0.5, 0.46])) * 0.8, corner * 0.6)
     ball = mix(ball, np.array([0.55, 0.23, 0.2], np.float32), caruncle(x, y, side))
     soft = 0.07
-    ball = mix(
-        ball, iris(r, np.arctan2(dy, dx), look, fibres, light, dx, dy), smoothstep(1 + soft, 1 - soft, r)
-    )
+    ball = mix(ball, iris(r, np.arctan2(dy, dx), look, fibres, light, dx, dy), smoothstep(1 + soft, 1 - soft, r))
     ball = mix(ball, np.array([0.004, 0.004, 0.005], np.float32), smoothstep(pupil + 0.06, pupil - 0.06, r))
     lid = y - np.interp(x[0], upper[:, 0], upper[:, 1]).astype(np.float32)
     return ball * (1 - 0.75 * np.exp(-np.maximum(lid, 0) / 0.04))[..., None]
@@ -107,9 +105,7 @@ def catchlight(ball: np.ndarray, canvas: Canvas, side: int, light: Light, gaze: 
     return mix(ball, np.array([1.0, 0.99, 0.97], np.float32), 0.93 * np.exp(-0.8 * spot))
 
 
-def margins(
-    skin: np.ndarray, canvas: Canvas, upper: np.ndarray, lower: np.ndarray, side: int, look: Look
-) -> np.ndarray:
+def margins(skin: np.ndarray, canvas: Canvas, upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
     """Crease and lid-margin colouring around the opening, on display-space skin (H,W,3)."""
     s = np.linspace(0, 1, len(upper))[:, None]
     crease = upper - np.array([0.0, 1.0]) * (0.03 + 0.05 * np.sin(np.pi * s) ** 0.7)
@@ -145,9 +141,7 @@ def lashes(lid: np.ndarray, side: int, count: int, length: float, way: float) ->
     s = np.linspace(0, 1, len(lid))
     root = np.stack([np.interp(at, s, lid[:, i]) for i in range(2)], axis=1)
     fan = (root[:, 0] - side * 0.47) / 0.24
-    reach = (
-        length * (0.55 + 0.45 * np.clip(fan * side, -0.6, 1)) * (0.85 + 0.15 * np.sin(np.arange(count) * 2.4))
-    )
+    reach = length * (0.55 + 0.45 * np.clip(fan * side, -0.6, 1)) * (0.85 + 0.15 * np.sin(np.arange(count) * 2.4))
     t = np.linspace(0, 1, 4)[None, :]
     dx = reach[:, None] * t * (fan[:, None] * 0.75)
     dy = way * reach[:, None] * (t**1.4 if way > 0 else t**1.6 - 0.25 * np.sin(np.pi * t) * 0.8)

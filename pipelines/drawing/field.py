@@ -8,16 +8,14 @@ import numpy as np
 
 def make_canvas(scale: float, left: float, top: float, right: float, bottom: float) -> "Canvas":
     """Canvas of even pixel size covering left..right, top..bottom (IOD) at `scale` pixels per IOD."""
-    width, height = (int(round((b - a) * scale / 2)) * 2 for a, b in ((left, right), (top, bottom)))
+    width, height = (round((b - a) * scale / 2) * 2 for a, b in ((left, right), (top, bottom)))
     return Canvas(scale, left, top, width, height)
 
 
 def half(canvas: "Canvas") -> "Canvas":
     """The same area at half the resolution, sampled where cv2.resize expects it."""
     offset = 0.5 / canvas.scale
-    return Canvas(
-        canvas.scale / 2, canvas.left + offset, canvas.top + offset, canvas.width // 2, canvas.height // 2
-    )
+    return Canvas(canvas.scale / 2, canvas.left + offset, canvas.top + offset, canvas.width // 2, canvas.height // 2)
 
 
 def enlarge(values: np.ndarray, canvas: "Canvas") -> np.ndarray:

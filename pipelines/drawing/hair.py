@@ -23,7 +23,7 @@ def hair_layers(
     if style.count == 0:
         return empty, empty
     scalp = Scalp(np.array([0, -0.4, 0]), np.array([shape.face_w * 1.08, -shape.crown_y - 0.4, 1.36]))
-    roots = scalp_roots(rng, scalp, shape, style, look)
+    roots = scalp_roots(rng, scalp, style, look)
     strands = grow(rng, roots, scalp, shape, style)
     if style.tie:
         strands = np.concatenate([strands, tied(rng, shape)])
@@ -50,9 +50,7 @@ def trimmed(rng: np.random.Generator, strands: np.ndarray, style: Style) -> np.n
     cut = style.cut + uneven + np.abs(rng.normal(0, 0.05 * style.cut - 0.06, (len(strands), 1)))
     x = np.abs(strands[..., 0]) - (wide - 0.45)
     inside = np.where(x > 0, wide - 0.45 + 0.45 * np.tanh(x / 0.45), x + wide - 0.45)
-    return np.stack(
-        [np.copysign(inside, strands[..., 0]), np.minimum(strands[..., 1], cut), strands[..., 2]], axis=-1
-    )
+    return np.stack([np.copysign(inside, strands[..., 0]), np.minimum(strands[..., 1], cut), strands[..., 2]], axis=-1)
 
 
 def split(strands: np.ndarray) -> np.ndarray:
@@ -79,7 +77,7 @@ def hairline(x: np.ndarray, style: Style, look: Look) -> np.ndarray:
     )
 
 
-def scalp_roots(rng: np.random.Generator, scalp: Scalp, shape: Shape, style: Style, look: Look) -> np.ndarray:
+def scalp_roots(rng: np.random.Generator, scalp: Scalp, style: Style, look: Look) -> np.ndarray:
     """Points (N,3) on the scalp where hair grows."""
     direction = rng.standard_normal((style.count * 4, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -104,9 +102,7 @@ def comb(style: Style, roots: np.ndarray, normal: np.ndarray) -> np.ndarray:
         way = np.stack([0.15 * side, -0.9 * high - 0.1, -0.8 - 0.3 * (1 - high)], 1)
     elif style.comb == "crop":
         lean = 1.0 if style.part < 0 else -1.0
-        way = np.stack(
-            [0.6 * lean * high, 0.65 * (1 - high) - 0.3 * high, -0.35 * (1 - high) + 0.15 * high], 1
-        )
+        way = np.stack([0.6 * lean * high, 0.65 * (1 - high) - 0.3 * high, -0.35 * (1 - high) + 0.15 * high], 1)
     elif style.comb == "tie":
         goal = np.array([0.0, -1.95, -0.45]) - roots
         way = goal / np.linalg.norm(goal, axis=1, keepdims=True)
@@ -129,9 +125,7 @@ def grow(rng: np.random.Generator, roots: np.ndarray, scalp: Scalp, shape: Shape
     step, point, path = length / (POINTS - 1), roots, [roots]
     for k in range(1, POINTS):
         q = (point - scalp.centre) / scalp.radii
-        way = way * np.stack(
-            [1 - 0.3 * smoothstep(-0.1, 0.4, q[:, 1]), np.ones(len(q)), np.ones(len(q))], axis=1
-        )
+        way = way * np.stack([1 - 0.3 * smoothstep(-0.1, 0.4, q[:, 1]), np.ones(len(q)), np.ones(len(q))], axis=1)
         pull = np.array([0.0, style.weight, 0.0]) - q * style.cling * smoothstep(0.5, 0.05, q[:, 1:2])
         way = way / np.linalg.norm(way, axis=1, keepdims=True) + pull * step
         moved = hug(point + way * step, scalp, 1.0 + (shell - 1.0) * min(1.0, k / 3))
@@ -161,9 +155,7 @@ def off_face(point: np.ndarray, shape: Shape, style: Style) -> np.ndarray:
     """Move points (N,3) sideways until they leave the face and the throat free."""
     y = point[:, 1]
     keep = 0.95 * half_width(shape, np.minimum(y, 0.9)) * smoothstep(-1.0, -0.1, y)
-    side = np.where(
-        np.abs(point[:, 0]) > 0.35, np.sign(point[:, 0]), np.where(point[:, 0] >= style.part, 1.0, -1.0)
-    )
+    side = np.where(np.abs(point[:, 0]) > 0.35, np.sign(point[:, 0]), np.where(point[:, 0] >= style.part, 1.0, -1.0))
     moved = point.copy()
     moved[:, 0] = np.where((point[:, 2] > -0.22) & (side * point[:, 0] < keep), side * keep, point[:, 0])
     return moved
@@ -173,16 +165,12 @@ def ripple(rng: np.random.Generator, strands: np.ndarray, style: Style) -> np.nd
     """Waves or curls along strands (N,P,3), alike within locks; same shape."""
     t = np.linspace(0, 1, POINTS)[None, :]
     lock = (
-        np.sin(strands[:, 0, 0] * 9) * 2
-        + np.cos(strands[:, 0, 1] * 11) * 2
-        + rng.normal(0, style.frizz, len(strands))
+        np.sin(strands[:, 0, 0] * 9) * 2 + np.cos(strands[:, 0, 1] * 11) * 2 + rng.normal(0, style.frizz, len(strands))
     )
     turn = t * style.waves * 2 * np.pi + lock[:, None]
     size = style.wave * np.minimum(1, t * 3)
     loose = rng.normal(0, 0.25 * style.wave + 0.012, (len(strands), 1)) * t
-    return np.stack(
-        [size * np.sin(turn) + loose, size * 0.7 * np.cos(turn) - 0.2 * size, size * np.cos(turn)], axis=-1
-    )
+    return np.stack([size * np.sin(turn) + loose, size * 0.7 * np.cos(turn) - 0.2 * size, size * np.cos(turn)], axis=-1)
 
 
 def tied(rng: np.random.Generator, shape: Shape) -> np.ndarray:
@@ -198,9 +186,7 @@ def tied(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     return np.stack([x, y + shape.crown_y - 0.2, np.broadcast_to(z, x.shape)], axis=-1)
 
 
-def strand_colours(
-    rng: np.random.Generator, strands: np.ndarray, scalp: Scalp, look: Look, light: Light
-) -> np.ndarray:
+def strand_colours(rng: np.random.Generator, strands: np.ndarray, scalp: Scalp, look: Look, light: Light) -> np.ndarray:
     """Kajiya-Kay shading per point of strands (N,P,3), display RGB (N,P,3)."""
     along = np.gradient(strands, axis=1)
     along = along / (np.linalg.norm(along, axis=2, keepdims=True) + 1e-6)

@@ -106,9 +106,7 @@ def sample_style(rng: np.random.Generator, man: bool, age: float, tone: float) -
 
 def lip_colour(rng: np.random.Generator, tone: float, man: bool) -> np.ndarray:
     """Lip colour, sRGB (3,): a redder, slightly darker skin, or lipstick."""
-    natural = pick_between(
-        np.array([(206, 128, 120), (180, 104, 94), (128, 74, 66), (96, 56, 52)]) / 255.0, tone
-    )
+    natural = pick_between(np.array([(206, 128, 120), (180, 104, 94), (128, 74, 66), (96, 56, 52)]) / 255.0, tone)
     if man or rng.uniform() < 0.5:
         return natural
     stick = np.array([(176, 50, 62), (192, 90, 96), (150, 58, 72), (200, 96, 88)])[rng.integers(4)] / 255.0

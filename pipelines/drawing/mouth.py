@@ -32,9 +32,7 @@ def paint_mouth(
 def spot(canvas: Canvas, centre: np.ndarray, size: float) -> np.ndarray:
     """Soft round spot (H,W) in 0..1."""
     x, y = axes(canvas)
-    return np.exp(-0.5 * (np.square((x - centre[0]) / size) + np.square((y - centre[1]) / size))).astype(
-        np.float32
-    )
+    return np.exp(-0.5 * (np.square((x - centre[0]) / size) + np.square((y - centre[1]) / size))).astype(np.float32)
 
 
 def cavity(rng: np.random.Generator, canvas: Canvas, shape: Shape, look: Look, mid: np.ndarray) -> np.ndarray:
@@ -51,9 +49,7 @@ def cavity(rng: np.random.Generator, canvas: Canvas, shape: Shape, look: Look, m
     gaps = smoothstep(0.0, 0.14, np.minimum(phase, 1 - phase))[None, :] * 0.35 + 0.65
     fade = np.clip(1.08 - (np.abs(x) / (shape.mouth_w * 0.95)) ** 2.2, 0.12, 1)
     lid = 1 - 0.6 * np.exp(-np.maximum(drop, 0) / 0.018)
-    white = to_linear(
-        np.array([0.93, 0.9, 0.85]) - np.array([0.05, 0.07, 0.12]) * look.age * rng.uniform(0.5, 1)
-    )
+    white = to_linear(np.array([0.93, 0.9, 0.85]) - np.array([0.05, 0.07, 0.12]) * look.age * rng.uniform(0.5, 1))
     dark = np.array([0.06, 0.014, 0.012], np.float32)
     teeth = white * (gaps * fade * lid).astype(np.float32)[..., None]
     return mix(np.broadcast_to(dark, teeth.shape), teeth, tooth)

@@ -97,10 +97,7 @@ def paint_head(
     image *= (1 - 0.5 * hair_shadow(hair[cut][..., 3], canvas, light))[..., None]
     if look.glasses:
         image = paint_glasses(rng, image, canvas, shape, light)
-    head = (
-        np.concatenate([image, np.ones_like(mask)[..., None]], axis=2)
-        * np.maximum(mask, ear_cover)[..., None]
-    )
+    head = np.concatenate([image, np.ones_like(mask)[..., None]], axis=2) * np.maximum(mask, ear_cover)[..., None]
     hair[cut] += head * (1 - hair[cut][..., 3:])
     return hair, behind, spread(lift, whole, cut)
 
@@ -132,9 +129,7 @@ def displacement(rng: np.random.Generator, lift: np.ndarray, canvas: Canvas, pos
     return (uneven + (lift[..., None] - 0.9) * turn).astype(np.float32)
 
 
-def inverse_maps(
-    bend: np.ndarray, canvas: Canvas, pose: "Pose", frame: Canvas
-) -> tuple[np.ndarray, np.ndarray]:
+def inverse_maps(bend: np.ndarray, canvas: Canvas, pose: "Pose", frame: Canvas) -> tuple[np.ndarray, np.ndarray]:
     """For every picture pixel, where on the head canvas it comes from; two (H,W) float32 maps."""
     coarse = np.arange(0.5, frame.width, 2, dtype=np.float32)
     grid = (np.stack(np.meshgrid(coarse, coarse), axis=-1) - pose.centre) / pose.iod - PIVOT
@@ -159,9 +154,7 @@ def roll_matrix(pose: "Pose") -> np.ndarray:
 def place_points(points: np.ndarray, bend: np.ndarray, canvas: Canvas, pose: "Pose") -> np.ndarray:
     """Canonical points (N,2) in IOD to picture pixels (N,2), by the map the painting went through."""
     at = to_pixels(canvas, points).astype(np.float32)
-    shift = cv2.remap(
-        bend, at[:, None, 0], at[:, None, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )[:, 0]
+    shift = cv2.remap(bend, at[:, None, 0], at[:, None, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]
     turned_points = points * np.array([np.cos(pose.yaw), np.cos(pose.pitch)]) + shift
     return ((turned_points - PIVOT) @ roll_matrix(pose).T + PIVOT) * pose.iod + pose.centre
 
@@ -180,9 +173,7 @@ def background(rng: np.random.Generator, size: int, light: Light) -> np.ndarray:
     small = Canvas(64.0, 0.0, 0.0, 64, 64)
     blobs = noise(rng, small, 0.22) * 0.5 + noise(rng, small, 0.1) * 0.2
     ramp = np.linspace(-1, 1, 64, dtype=np.float32)
-    blend = np.clip(
-        0.5 + 0.25 * ramp[None, :] * np.sign(light.key[0]) - 0.15 * ramp[:, None] + 0.3 * blobs, 0, 1
-    )
+    blend = np.clip(0.5 + 0.25 * ramp[None, :] * np.sign(light.key[0]) - 0.15 * ramp[:, None] + 0.3 * blobs, 0, 1)
     colour = first + (second - first) * blend[..., None]
     vignette = 1 - 0.22 * (np.square(ramp)[None, :] + np.square(ramp)[:, None])
     smooth = cv2.GaussianBlur((colour * vignette[..., None]).astype(np.float32), (0, 0), 2)

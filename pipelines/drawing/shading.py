@@ -90,9 +90,7 @@ def shade(
         soft = blur(key, canvas, spread * bleed) if bleed else key
         diffuse = np.maximum(soft + wrap, 0) / (1 + wrap)
         shadow, ground = (lit + 0.2 * bleed * (1 - lit), root_sky) if c == 0 else (lit, open_sky)
-        energy[..., c] = (
-            light.colour[c] * diffuse * shadow * (0.35 + 0.65 * ground) + fill * light.tint[c] * ground
-        )
+        energy[..., c] = light.colour[c] * diffuse * shadow * (0.35 + 0.65 * ground) + fill * light.tint[c] * ground
         energy[..., c] += around
     shine = highlights(nx, ny, nz, light) * gloss * lit * open_sky
     return albedo * energy + shine[..., None] * light.colour, energy

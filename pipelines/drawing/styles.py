@@ -84,8 +84,6 @@ STYLES = {
         part=-0.25,
         cling=1.1,
     ),
-    "bob": Style(
-        4600, 3.0, "part", 0.15, 0.8, body=0.15, messy=0.06, wave=0.02, cut=1.75, part=0.25, cling=1.2
-    ),
+    "bob": Style(4600, 3.0, "part", 0.15, 0.8, body=0.15, messy=0.06, wave=0.02, cut=1.75, part=0.25, cling=1.2),
     "bun": Style(4200, 1.0, "tie", 0.25, 0.0, body=0.05, messy=0.05, tie=True),
 }

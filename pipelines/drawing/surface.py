@@ -120,9 +120,7 @@ def mouth_mound(x: np.ndarray, y: np.ndarray, shape: Shape) -> np.ndarray:
     mound = bump(x, y, 0, my, 0.33, 0.22) * 0.13
     groove = bump(x, y, 0, (my + shape.nose_y) / 2, 0.035, 0.09) * 0.022
     columns = pair(x, y, 0.07, (my + shape.nose_y) / 2, 0.04, 0.1) * 0.012
-    corners = pair(x, y, shape.mouth_w * 1.03, my - 0.05 * shape.smile, 0.06, 0.06) * (
-        0.04 + 0.05 * shape.smile
-    )
+    corners = pair(x, y, shape.mouth_w * 1.03, my - 0.05 * shape.smile, 0.06, 0.06) * (0.04 + 0.05 * shape.smile)
     sulcus = bump(x, y, 0, my + shape.lip_low + shape.gap + 0.09, 0.2, 0.055) * 0.09
     return mound - groove + columns - corners - sulcus
 
@@ -216,9 +214,7 @@ def age_lines(rng: np.random.Generator, shape: Shape) -> tuple[list[np.ndarray],
         x = np.linspace(-rng.uniform(0.35, 0.6), rng.uniform(0.35, 0.6), 7)
         deep.append(spline(np.stack([x, level + 0.05 * x * x + rng.normal(0, 0.012, 7)], axis=1)))
     deep += both(np.array([(-0.09, -0.38), (-0.075, -0.28), (-0.085, -0.2)]))
-    deep += both(
-        np.array([(-shape.mouth_w - 0.05, shape.mouth_y + 0.06), (-shape.mouth_w - 0.1, shape.mouth_y + 0.3)])
-    )
+    deep += both(np.array([(-shape.mouth_w - 0.05, shape.mouth_y + 0.06), (-shape.mouth_w - 0.1, shape.mouth_y + 0.3)]))
     shallow = []
     for angle in (-0.5, -0.2, 0.1, 0.4):
         reach = np.linspace(0.05, rng.uniform(0.17, 0.26), 5)[:, None]

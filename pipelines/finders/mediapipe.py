@@ -78,7 +78,7 @@ class MediapipeFinder:
 
     name = "mediapipe"
 
-    def find(self, photo: Rgb, photo_path: str) -> list[Face]:  # noqa: ARG002 - the seam's signature
+    def find(self, photo: Rgb, photo_path: str) -> list[Face]:
         """Return the faces of an RGB uint8 H×W×3 photo, left to right."""
         boxes = _suppress([box for level in _pyramid(photo) for box in _detect_level(*level)])
         faces: list[Face] = []

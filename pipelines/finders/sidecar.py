@@ -83,7 +83,7 @@ class SidecarFinder:
     def __init__(self, entries: Entries) -> None:
         self._entries = entries
 
-    def find(self, photo: Rgb, photo_path: str) -> list[Face] | None:  # noqa: ARG002 - the seam's signature
+    def find(self, photo: Rgb, photo_path: str) -> list[Face] | None:
         """Return the faces listed for that path, or None."""
         faces = self._entries.get(photo_path)
         if faces is None:

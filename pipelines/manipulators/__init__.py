@@ -18,16 +18,18 @@ from mmtt.recipe import Entry, parse
 GROUP = "mmtt.manipulators"
 
 # Relative, because the applications ride inside `mmtt` in the wheel.
-BUILT_IN: Mapping[str, str] = MappingProxyType({
-    "face_swap": ".face_swap:FaceSwap",
-    "part_swap": ".part_swap:PartSwap",
-    "self_blend": ".self_blend:SelfBlend",
-    "attribute_warp": ".attribute_warp:AttributeWarp",
-    "ageing": ".ageing:Ageing",
-    "classical_inpaint": ".inpaint:ClassicalInpaint",
-    "recolour": ".recolour:Recolour",
-    "retouch": ".retouch:SkinRetouch",
-})
+BUILT_IN: Mapping[str, str] = MappingProxyType(
+    {
+        "face_swap": ".face_swap:FaceSwap",
+        "part_swap": ".part_swap:PartSwap",
+        "self_blend": ".self_blend:SelfBlend",
+        "attribute_warp": ".attribute_warp:AttributeWarp",
+        "ageing": ".ageing:Ageing",
+        "classical_inpaint": ".inpaint:ClassicalInpaint",
+        "recolour": ".recolour:Recolour",
+        "retouch": ".retouch:SkinRetouch",
+    }
+)
 
 
 @cache

@@ -69,7 +69,7 @@ class ClassicalInpaint(Manipulator):
             raise ValueError(f"name at least one of what there is: {', '.join(DRAWABLE)}")
         return value
 
-    def plan(self, target: Face, source: Face | None, rng: np.random.Generator) -> dict[str, Any]:  # noqa: ARG002
+    def plan(self, target: Face, source: Face | None, rng: np.random.Generator) -> dict[str, Any]:
         """Choose the hole and how it will be filled; strokes are in the face's own frame."""
         small = holes.sketch(target)
         method = self.methods[int(rng.integers(len(self.methods)))]

@@ -64,7 +64,7 @@ class Recolour(Manipulator):
         summary="Recolours lips, irises or skin, keeping shading and highlights.",
     )
 
-    def plan(self, target: Face, source: Face | None, rng: np.random.Generator) -> dict[str, Any]:  # noqa: ARG002
+    def plan(self, target: Face, source: Face | None, rng: np.random.Generator) -> dict[str, Any]:
         """Draw a part that the landmarks can say, and where its colour goes."""
         holes.sketch(target)
         known = [part for part in self.parts if SHIFTS[part].region in regions.sayable(target.scheme)]

@@ -53,7 +53,7 @@ class SkinRetouch(Manipulator):
         summary="Smooths skin, lifts blemishes and adds glow, as beauty filters do.",
     )
 
-    def plan(self, target: Face, source: Face | None, rng: np.random.Generator) -> dict[str, Any]:  # noqa: ARG002
+    def plan(self, target: Face, source: Face | None, rng: np.random.Generator) -> dict[str, Any]:
         """Draw the strengths."""
         holes.sketch(target)
         ranges = {"radius": self.radius_range, "edge": self.edge_range, "texture": self.texture_range}

@@ -60,7 +60,7 @@ class SelfBlend(Manipulator):
     feather_range: tuple[Width, Width] = (0.08, 0.35)
     """Width of the soft edge in interocular distances."""
 
-    def plan(self, target: Face, source: Face | None, rng: np.random.Generator) -> dict[str, Any]:  # noqa: ARG002
+    def plan(self, target: Face, source: Face | None, rng: np.random.Generator) -> dict[str, Any]:
         """Choose the hull, its waves and softness, and what happens to the copy."""
         blending.check_face(target)
         hull = str(rng.choice(self.hulls))

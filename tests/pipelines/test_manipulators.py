@@ -43,7 +43,7 @@ def test_is_declared_under_its_own_name(name):
 
 
 def test_a_typo_names_the_nearest_manipulator():
-    with pytest.raises(RecipeError, match="no manipulator 'face_swop'. Did you mean 'face_swap'"):
+    with pytest.raises(RecipeError, match=r"no manipulator 'face_swop'. Did you mean 'face_swap'"):
         manipulators.find("face_swop")
 
 
