@@ -10,12 +10,14 @@ import pyarrow as pa
 
 from mmtt import images, masks
 from mmtt.errors import MmttError, UserError
+from mmtt.files import file_sha256
+from mmtt.manifest import MANIFEST, REJECTIONS, Manifest
 from mmtt.manipulator import FAMILIES
 from mmtt.masks import MaskRule
 from mmtt.recipe import SPLITS
 from mmtt.record import SCHEMA_VERSION, Record, Rejection
 from mmtt.regions import REGIONS
-from mmtt.shards import MANIFEST, REJECTIONS, Manifest, Shard, file_sha256, read_table
+from mmtt.shards import Shard, read_table
 
 
 def check(record: Record) -> list[str]:

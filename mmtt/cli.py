@@ -16,9 +16,10 @@ import typer
 from mmtt import __version__
 from mmtt.check import require_dataset, verify
 from mmtt.errors import UserError
+from mmtt.manifest import Manifest
 from mmtt.record import SCHEMA_VERSION
 from mmtt.schema import card_table
-from mmtt.shards import Manifest, Shard, read_footer
+from mmtt.shards import Shard, read_footer
 
 app = typer.Typer(
     name="mmtt",

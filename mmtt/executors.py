@@ -4,9 +4,12 @@ A cluster's executor is one more function of this shape.
 """
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
 from typing import Any, Protocol, TypeVar
 
 from mmtt.errors import UserError
@@ -36,7 +39,7 @@ def processes(workers: int) -> Executor:
         # Spawned, not forked: image libraries keep threads that do not survive a fork.
         context = multiprocessing.get_context("spawn")
         count = max(1, min(workers, len(items)))
-        pool = ProcessPoolExecutor(count, mp_context=context)
+        pool = ProcessPoolExecutor(count, mp_context=context, initializer=_end_with_parent)
         try:
             yield from _finished(pool, function, items)
         except BrokenProcessPool as error:
@@ -48,6 +51,18 @@ def processes(workers: int) -> Executor:
             pool.shutdown(wait=True, cancel_futures=True)
 
     return run
+
+
+def _end_with_parent() -> None:
+    """Make this worker end when its parent is killed, so that it never writes beside a later run."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def watch() -> None:
+            connection.wait([parent.sentinel])
+            os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def _finished(pool: ProcessPoolExecutor, function: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from mmtt.errors import Rejected, did_you_mean
 
 FREE = ("CC0-1.0", "PD", "PD-US", "PD-USGov", "Unlicense", "Apache-2.0", "MIT", "BSD-3-Clause")
-_CC = re.compile(r"^CC-(BY(?:-NC)?(?:-SA|-ND)?|BY-ND-NC)(?:-\d\.\d)?(?:-[A-Z]{2,3})?$")
+_CC = re.compile(r"^CC-(BY(?:-NC)?(?:-SA|-ND)?|BY-ND-NC)(?:-[1-4]\.[05])(?:-[A-Z]{2,3})?$")
 _KNOWN = (*FREE, "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0", "CC-BY-ND-4.0", "CC-BY-NC-ND-4.0")
 
 
@@ -37,7 +37,8 @@ def combine(licences: Iterable[str | None]) -> list[str]:
     """Return the union of the obligations of all that a forgery uses, sorted.
 
     Raises:
-        Rejected: `licence_conflict`, when one forbids derivatives or two demand different share-alike licences.
+        Rejected: `licence_conflict`, when one forbids derivatives, two demand different share-alike licences,
+            or one demands a share-alike licence that does not allow another's restrictions.
     """
     used = sorted({licence for licence in licences if licence})
     union = frozenset().union(*(obligations(licence) for licence in used))
@@ -46,4 +47,6 @@ def combine(licences: Iterable[str | None]) -> list[str]:
         raise Rejected("licence_conflict", f"no derivatives are allowed by one of {', '.join(used)}")
     if len(alike) > 1:
         raise Rejected("licence_conflict", f"{' and '.join(alike)} cannot both be met")
+    if alike and "NC" not in alike[0] and union & {"NC", "research-only"}:
+        raise Rejected("licence_conflict", f"{alike[0]} allows no restriction to non-commercial or research use")
     return sorted(union)

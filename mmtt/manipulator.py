@@ -96,7 +96,7 @@ class Forged(NamedTuple):
 
 
 def finish(target: Rgb, edit: Edit, rule: MaskRule, tau: int) -> Forged:
-    """Composite an edit over its target and derive change and mask.
+    """Composite an edit over its target (RGB uint8 H×W×3) and derive change and mask.
 
     Raises:
         Rejected: `bad_edit` when shapes or types break the contract, `empty_mask` when nothing changed.

@@ -162,7 +162,9 @@ class PlanRow:
 
     record_id: Annotated[str, text("Id that the forged record will have.")]
     entry: Annotated[str, text("Name of the recipe's entry that asked for it.")]
-    entry_digest: Annotated[str, text("Digest of that entry; a changed entry is planned anew.")]
+    entry_digest: Annotated[
+        str, text("Digest of the entry, its target and its donor; when one changes, the row is planned anew.")
+    ]
     index: Annotated[int, Column(pa.int32(), "Which of the entry's forgeries of this target.")]
     target_id: Annotated[str, text("Pristine record to edit.")]
     source_id: Annotated[str | None, text("Pristine donor record.")]

@@ -2,42 +2,26 @@
 
 A shard is written beside its final name, synced, and renamed. Its footer carries the digest of its
 inputs and the fingerprint of the stage that made it: a shard whose footer matches is current, nothing
-else is trusted. The manifest is assembled from footers and written last: no manifest, no dataset.
-
-    DIR/
-      <shard>.parquet        records: small row groups, page index, content-defined chunks
-      private/<shard>.*      what the stage noted beside them: rejections, lineage; the footer holds their digests
-      rejections.parquet     every item that was refused, with its reason
-      manifest.json          rows, bytes, SHA-256 of each shard; counts; schema version
-      .lock                  held by the one process that writes here
+else is trusted.
 """
 
-import contextlib
-import hashlib
 import json
-import os
-import re
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmtt.errors import LockedError, SchemaError, UserError
-from mmtt.record import IMAGE, SCHEMA_VERSION, Record, Rejection
+from mmtt.errors import SchemaError, UserError
+from mmtt.files import replacing
+from mmtt.record import IMAGE, SCHEMA_VERSION, Record
 from mmtt.schema import arrow_schema, from_mapping, from_table, to_table
 
 Row = TypeVar("Row")
-
 FOOTER_KEY = b"mmtt"
-MANIFEST = "manifest.json"
-REJECTIONS = "rejections.parquet"
-_TEMPORARY = re.compile(r"^\..+\.\d+\.tmp$")  # as `replacing` names them
-
 # The Hub's viewer wants about 100 rows and at most 100 MB; small groups also make one donor cheap to fetch.
 ROW_GROUP_ROWS = 100
 ROW_GROUP_BYTES = 16_000_000
@@ -54,120 +38,16 @@ class Footer:
     side: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class ShardInfo:
-    """One shard as the manifest lists it."""
+def require_known_version(path: Path, version: int) -> None:
+    """Refuse what a newer mmtt wrote.
 
-    name: str
-    rows: int
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a directory of shards holds; its presence says that the stage came to its end."""
-
-    stage: str
-    schema_version: int
-    rows: int
-    rejections: dict[str, int]
-    shards: list[ShardInfo]
-
-    def to_json(self) -> str:
-        """Return the manifest as JSON text that ends in a newline; equal manifests give equal text."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
-
-    @classmethod
-    def load(cls, directory: Path) -> "Manifest":
-        """Read the manifest of a directory.
-
-        Raises:
-            UserError: there is none, or it cannot be read. SchemaError: a newer version wrote it.
-        """
-        path = directory / MANIFEST
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            _require_known_version(path, data["schema_version"])
-            return cls(**{**data, "shards": [ShardInfo(**shard) for shard in data["shards"]]})
-        except FileNotFoundError:
-            hint = "The stage that writes it has not come to its end: run it (again)."
-            raise UserError(f"{directory} has no {MANIFEST}. {hint}") from None
-        except (ValueError, TypeError, KeyError, OSError) as error:
-            raise UserError(f"{path} cannot be read as a manifest ({error}). Run the stage again.") from error
-
-
-def _require_known_version(path: Path, version: int) -> None:
+    Raises:
+        SchemaError: the version is newer than this one, or never existed.
+    """
     if version > SCHEMA_VERSION:
         raise SchemaError(f"{path} has schema version {version}; this mmtt reads up to {SCHEMA_VERSION}. Upgrade mmtt.")
     if version < 1:
         raise SchemaError(f"{path} has schema version {version}, which no mmtt ever wrote. Run the stage again.")
-
-
-def digest(value: Any) -> str:
-    """Return the SHA-256, 64 hex digits, of the canonical JSON of a plain value."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def derived_id(*derivation: Any) -> str:
-    """Return the 24-hex-digit id of whatever that derivation describes."""
-    return digest(list(derivation))[:24]
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a small file so that it is whole or absent."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced and takes the final name."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-        _sync_directory(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def lock(directory: Path) -> Iterator[None]:
-    """Hold a directory for writing, and sweep what a killed writer left there; a killed process frees it.
-
-    Raises:
-        LockedError: another process holds it.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    held = filelock.FileLock(directory / ".lock")
-    try:
-        held.acquire(timeout=0)
-    except filelock.Timeout:
-        raise LockedError(f"{directory} is being written by another process. Wait until it ends.") from None
-    try:
-        _sweep(directory)
-        yield
-    finally:
-        held.release()
-
-
-def _sweep(directory: Path) -> None:
-    """Remove temporary files; the lock says that nobody is writing them."""
-    for path in [*directory.iterdir(), *(directory / "private").glob(".*.tmp")]:
-        if _TEMPORARY.match(path.name):
-            path.unlink(missing_ok=True)
 
 
 class ShardWriter:
@@ -299,7 +179,7 @@ class Shard:
             version = int(json.loads(footer)["schema_version"]) if footer else SCHEMA_VERSION
         except (ValueError, TypeError, KeyError) as error:
             raise SchemaError(f"{self.path} has a footer that says no schema version. Run the stage again.") from error
-        _require_known_version(self.path, version)
+        require_known_version(self.path, version)
         return version
 
     def group(self, index: int, columns: Sequence[str] | None = None) -> pa.Table:
@@ -360,52 +240,3 @@ class Lookup:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(key)
         return from_mapping(self._groups[key].slice(row, 1).to_pylist()[0], Record)
-
-
-def shard_paths(directory: Path) -> list[Path]:
-    """Return the shards that the manifest of a directory lists, in order."""
-    return [directory / f"{shard.name}.parquet" for shard in Manifest.load(directory).shards]
-
-
-def read(directory: Path) -> Iterator[Record]:
-    """Yield the records of a finished directory, shard by shard, one row group in memory at a time."""
-    for path in shard_paths(directory):
-        yield from Shard(path).records()
-
-
-def read_columns(directory: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Return some columns of all records of a finished directory, as one mapping a row."""
-    rows: list[dict[str, Any]] = []
-    for path in shard_paths(directory):
-        shard = Shard(path)
-        for index in range(shard.groups):
-            rows.extend(shard.group(index, columns).to_pylist())
-    return rows
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, 64 hex digits."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def assemble_manifest(directory: Path, stage: str, names: Iterable[str], extra: Sequence[Rejection] = ()) -> Manifest:
-    """Write `rejections.parquet`, then the manifest, from the footers of the named shards.
-
-    `extra` are rejections that belong to no shard: items refused before or after the shards were made.
-    """
-    infos, refused = [], list(extra)
-    for name in sorted(names):
-        path = directory / f"{name}.parquet"
-        footer = read_footer(path)
-        if footer is None:
-            raise UserError(f"{path} vanished while the manifest was assembled. Run the stage again.")
-        refused += read_table(side_path(directory, name, Rejection), Rejection)
-        rows = pq.read_metadata(path).num_rows
-        infos.append(ShardInfo(name, rows, path.stat().st_size, file_sha256(path)))
-    refused.sort(key=lambda r: (r.stage, r.code, r.path or "", r.record_id or "", r.detail))
-    write_table(directory / REJECTIONS, refused, Rejection)
-    counts = dict(sorted(Counter(rejection.code for rejection in refused).items()))
-    manifest = Manifest(stage, SCHEMA_VERSION, sum(info.rows for info in infos), counts, infos)
-    write_atomically(directory / MANIFEST, manifest.to_json().encode())
-    return manifest

@@ -9,20 +9,10 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from mmtt.executors import Executor
+from mmtt.files import file_sha256, replacing
+from mmtt.manifest import MANIFEST, REJECTIONS, Manifest, assemble_manifest
 from mmtt.record import Lineage, Record, Rejection
-from mmtt.shards import (
-    MANIFEST,
-    REJECTIONS,
-    Footer,
-    Manifest,
-    ShardWriter,
-    assemble_manifest,
-    file_sha256,
-    read_footer,
-    replacing,
-    side_path,
-    write_table,
-)
+from mmtt.shards import Footer, ShardWriter, read_footer, side_path, write_table
 
 
 @dataclass(frozen=True)

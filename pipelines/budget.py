@@ -7,10 +7,12 @@ from typing import Any
 
 from mmtt import manipulator
 from mmtt.errors import Rejected
+from mmtt.ids import derived_id
+from mmtt.manifest import shard_paths
 from mmtt.manipulator import Manipulator
 from mmtt.recipe import Recipe
 from mmtt.record import PlanRow
-from mmtt.shards import Lookup, derived_id, shard_paths
+from mmtt.shards import Lookup
 
 from . import manipulators
 from .forge import Payload, forged_record, render_job

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from mmtt.executors import executor
+from mmtt.manifest import Manifest
 from mmtt.recipe import Recipe
 from mmtt.record import Rejection
-from mmtt.shards import Manifest, read_table
+from mmtt.shards import read_table
 
 from .layout import Layout, locate
 from .progress import Progress, bar, silent

@@ -17,8 +17,8 @@ import skimage.data
 
 from mmtt.errors import UserError
 from mmtt.executors import Executor
+from mmtt.files import write_atomically
 from mmtt.images import encode_png
-from mmtt.shards import write_atomically
 
 from .drawing import draw_person
 from .layout import Layout

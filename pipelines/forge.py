@@ -19,10 +19,13 @@ from mmtt import images, manipulator, regions
 from mmtt.errors import Rejected, UserError
 from mmtt.executors import Executor
 from mmtt.faces import Face
+from mmtt.files import lock
+from mmtt.ids import digest
+from mmtt.manifest import Manifest, read_columns, shard_paths
 from mmtt.manipulator import Forged, Job, Manipulator
 from mmtt.recipe import Entry, Gate, Recipe
 from mmtt.record import PlanRow, Record, Rejection
-from mmtt.shards import Lookup, Manifest, Shard, digest, lock, read_columns, read_table, shard_paths
+from mmtt.shards import Lookup, Shard, read_table
 from mmtt.stage import ShardJob, conclude, run
 
 from . import manipulators

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mmtt.ids import derived_id
 from mmtt.images import Rgb
 from mmtt.recipe import SPLITS
 from mmtt.record import Assignment, Lineage, Rejection
-from mmtt.shards import derived_id
 
 # Two crops of one picture, recompressed or resized, correlate above this; two people do not.
 SAME_PICTURE = 0.985

@@ -19,22 +19,13 @@ from mmtt import images
 from mmtt.errors import Rejected, UserError
 from mmtt.executors import Executor
 from mmtt.faces import Face, FaceFinder, align, outside_share
+from mmtt.files import file_sha256, lock
+from mmtt.ids import derived_id, digest
 from mmtt.licences import obligations
+from mmtt.manifest import Manifest
 from mmtt.recipe import IngestSection, Recipe
 from mmtt.record import Lineage, Record, Rejection
-from mmtt.shards import (
-    Footer,
-    Lookup,
-    Manifest,
-    derived_id,
-    digest,
-    file_sha256,
-    lock,
-    read_footer,
-    read_table,
-    side_path,
-    write_table,
-)
+from mmtt.shards import Footer, Lookup, read_footer, read_table, side_path, write_table
 from mmtt.stage import ShardJob, conclude, run
 
 from .finders import sidecar

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmtt.errors import UserError
-from mmtt.shards import write_atomically
+from mmtt.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,13 @@ import numpy as np
 
 from mmtt import html
 from mmtt.errors import UserError
+from mmtt.files import write_atomically
+from mmtt.manifest import read_columns, shard_paths
 from mmtt.manipulator import FAMILIES
 from mmtt.recipe import SPLITS, Recipe
 from mmtt.record import Assignment, Rejection
 from mmtt.regions import REGIONS
-from mmtt.shards import Lookup, read_columns, read_table, shard_paths, write_atomically
+from mmtt.shards import Lookup, read_table
 
 from . import examples, manipulators
 from .forge import passed

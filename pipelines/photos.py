@@ -10,9 +10,10 @@ from typing import Any
 
 from mmtt import images
 from mmtt.errors import Rejected, UserError
+from mmtt.ids import digest
 from mmtt.recipe import IngestSection
 from mmtt.record import Lineage, Rejection
-from mmtt.shards import digest, read_table
+from mmtt.shards import read_table
 
 from . import sources
 from .finders import sidecar

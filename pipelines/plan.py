@@ -16,11 +16,14 @@ import pyarrow as pa
 from mmtt import images
 from mmtt.errors import Rejected
 from mmtt.faces import Face
+from mmtt.files import lock
+from mmtt.ids import derived_id, digest
 from mmtt.licences import combine
+from mmtt.manifest import shard_paths
 from mmtt.manipulator import Manipulator
 from mmtt.recipe import Entry, Recipe
 from mmtt.record import Assignment, Lineage, PlanRow, Rejection
-from mmtt.shards import Lookup, Shard, derived_id, digest, lock, read_table, shard_paths, write_table
+from mmtt.shards import Lookup, Shard, read_table, write_table
 
 from . import grouping, manipulators
 from .donors import Candidate, Donors

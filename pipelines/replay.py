@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from mmtt.errors import Rejected
+from mmtt.manifest import read, shard_paths
 from mmtt.manipulator import finish
 from mmtt.recipe import Recipe
 from mmtt.record import PlanRow, Record
-from mmtt.shards import Lookup, read, read_table, shard_paths
+from mmtt.shards import Lookup, read_table
 
 from . import manipulators
 from .forge import Payload, forged_record, render_job

@@ -4,7 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from mmtt.errors import UserError
-from mmtt.shards import write_atomically
+from mmtt.files import write_atomically
 
 from .layout import Layout
 from .sources import COLUMNS_HELP

@@ -21,10 +21,11 @@ import numpy as np
 from mmtt import images
 from mmtt.executors import processes, serial
 from mmtt.faces import TEMPLATES, Face, align, similarity
+from mmtt.manifest import read, shard_paths
 from mmtt.manipulator import finish
 from mmtt.recipe import Recipe
 from mmtt.record import PlanRow
-from mmtt.shards import Lookup, read, read_table, shard_paths
+from mmtt.shards import Lookup, read_table
 from pipelines import manipulators
 from pipelines.drawing import draw_person
 from pipelines.forge import forge, render_job

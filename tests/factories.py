@@ -18,11 +18,11 @@ import yaml
 from mmtt import images, manipulator, regions
 from mmtt.executors import serial
 from mmtt.faces import Face
+from mmtt.ids import derived_id
 from mmtt.manipulator import Edit
 from mmtt.masks import MaskRule
 from mmtt.recipe import Recipe
 from mmtt.record import Record
-from mmtt.shards import derived_id
 from pipelines.drawing import DrawnPerson, draw_person
 from pipelines.layout import Layout
 from tests.pipelines.shapes import random_face, random_photo

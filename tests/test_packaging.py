@@ -67,7 +67,7 @@ def test_the_installed_demo_runs_from_another_folder(installed, tmp_path):
 
 def _columns(python: Path, folder: Path) -> list[dict[str, str]]:
     code = (
-        "import json, sys; from pathlib import Path; from mmtt.shards import read_columns; "
+        "import json, sys; from pathlib import Path; from mmtt.manifest import read_columns; "
         "print(json.dumps(read_columns(Path('shown/forged'), ['manipulation'])))"
     )
     return json.loads(run(python, "-c", code, cwd=folder))

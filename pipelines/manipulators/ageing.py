@@ -47,7 +47,7 @@ class Ageing(Manipulator):
         family="attribute_edit",
         mask_rule=MaskRule.BLEND,
         regions=("cheek", "forehead", "chin", "skin"),
-        summary="older: deeper folds, drawn wrinkles, paler tone; younger: smoother skin, lighter folds, rosier tone",
+        summary="Deeper folds, drawn wrinkles and paler tone, or smoother skin, lighter folds and rosier tone.",
     )
 
     directions: Annotated[tuple[Literal["older", "younger"], ...], Field(min_length=1)] = ("older", "younger")

@@ -149,7 +149,7 @@ class AttributeWarp(Manipulator):
         regions=(
             "eye", "pupil", "lip", "mouth", "nose", "cheek", "forehead", "chin", "jaw", "eyebrow",
         ),
-        summary="smiles, frowns, surprise; eyes, nose, jaw and brows resized or moved by a smooth local warp",
+        summary="Smiles, frowns, surprise; eyes, nose, jaw and brows resized or moved by a smooth local warp.",
     )  # fmt: skip
 
     attributes: Annotated[tuple[Attribute, ...], Field(min_length=1)] = tuple(_EDITS)

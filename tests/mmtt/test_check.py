@@ -8,8 +8,9 @@ import pytest
 from mmtt import images
 from mmtt.check import check, require_dataset, verify
 from mmtt.errors import UserError
+from mmtt.manifest import assemble_manifest
 from mmtt.record import SCHEMA_VERSION, Record, Rejection
-from mmtt.shards import Footer, ShardWriter, assemble_manifest, side_path, write_table
+from mmtt.shards import Footer, ShardWriter, side_path, write_table
 from tests.factories import make_forged_record, make_record
 
 RULES = ("blend", "support", "hole")

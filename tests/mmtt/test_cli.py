@@ -13,9 +13,9 @@ import yaml
 
 from mmtt.cli import main
 from mmtt.executors import serial
+from mmtt.files import lock
 from mmtt.recipe import Recipe
 from mmtt.schema import card_table
-from mmtt.shards import lock
 from pipelines.ingest import ingest
 from pipelines.progress import silent
 from tests.factories import tiny_dataset, tiny_recipe

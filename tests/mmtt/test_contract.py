@@ -25,7 +25,7 @@ class Good(Manipulator):
 
     declaration = declared()
 
-    def plan(self, target, source, rng):  # noqa: ARG002
+    def plan(self, target, source, rng):
         return {"regions": ["nose"], "power": float(rng.uniform(0.2, 0.6))}
 
     def render(self, batch):
@@ -116,12 +116,12 @@ class NoSupport(Good):
 
 
 class Crashes(Good):
-    def one(self, job):  # noqa: ARG002
+    def one(self, job):
         raise IndexError("out of range")
 
 
 class RejectsAll(Good):
-    def plan(self, target, source, rng):  # noqa: ARG002
+    def plan(self, target, source, rng):
         raise Rejected("region_unavailable", "no")
 
 

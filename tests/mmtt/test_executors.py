@@ -1,7 +1,10 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +83,45 @@ def test_the_number_of_workers_chooses_the_executor():
     assert executor(2) is not serial
     with pytest.raises(UserError, match="--workers is 0; it must be 1 or more"):
         executor(0)
+
+
+ORPHANS = """
+import os, sys, time
+from pathlib import Path
+from mmtt.executors import processes
+
+def linger(folder):
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    for _ in processes(2)(linger, [sys.argv[1]] * 2):
+        pass
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    script = tmp_path / "linger.py"
+    script.write_text(ORPHANS)
+    folder = tmp_path / "pids"
+    folder.mkdir()
+    root = Path(__file__).parents[2]
+    with subprocess.Popen([sys.executable, script, folder], env={**os.environ, "PYTHONPATH": str(root)}) as run:
+        wait_until(lambda: len(list(folder.iterdir())) == 2)
+        run.kill()
+    pids = [int(path.name) for path in folder.iterdir()]
+    wait_until(lambda: not any(alive(pid) for pid in pids))
+
+
+def wait_until(holds, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -61,6 +61,8 @@ def test_a_forgery_obliges_to_all_that_its_parts_do():
         (["CC-BY-NC-ND-2.0"], "no derivatives"),
         (["CC-BY-SA-4.0", "CC-BY-NC-SA-4.0"], "cannot both be met"),
         (["CC-BY-SA-3.0", "CC-BY-SA-4.0"], "cannot both be met"),
+        (["CC-BY-SA-4.0", "CC-BY-NC-4.0"], "allows no restriction"),
+        (["CC-BY-SA-4.0", "LicenseRef-faces"], "allows no restriction"),
     ],
 )
 def test_what_cannot_be_met_together_is_refused(used, word):

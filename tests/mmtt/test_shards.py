@@ -14,28 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmtt.errors import LockedError, SchemaError, UserError
+from mmtt.files import lock, replacing, write_atomically
+from mmtt.ids import derived_id, digest
+from mmtt.manifest import Manifest, assemble_manifest, read, read_columns
 from mmtt.record import IMAGE, SCHEMA_VERSION, Lineage, Record, Rejection
 from mmtt.schema import arrow_schema
-from mmtt.shards import (
-    Footer,
-    Lookup,
-    Manifest,
-    Shard,
-    ShardWriter,
-    assemble_manifest,
-    derived_id,
-    digest,
-    leaf,
-    lock,
-    read,
-    read_columns,
-    read_footer,
-    read_table,
-    replacing,
-    side_path,
-    write_atomically,
-    write_table,
-)
+from mmtt.shards import Footer, Lookup, Shard, ShardWriter, leaf, read_footer, read_table, side_path, write_table
 from tests.factories import make_forged_record, make_record
 
 REPO = Path(__file__).parents[2]
@@ -119,7 +103,7 @@ def test_a_killed_writer_leaves_no_shard(tmp_path):
     """Killed, not stopped: no `finally` runs, and still the final name is absent."""
     code = f"""
 import os, pathlib
-from mmtt.shards import replacing
+from mmtt.files import replacing
 with replacing(pathlib.Path({str(tmp_path / "a.parquet")!r})) as temporary:
     temporary.write_bytes(b"half")
     os.kill(os.getpid(), 9)
@@ -302,7 +286,7 @@ def test_narrow_tables_survive_and_say_what_they_lack(tmp_path):
 def test_a_second_writer_of_a_directory_is_refused(tmp_path):
     code = f"""
 import pathlib, time
-from mmtt.shards import lock
+from mmtt.files import lock
 with lock(pathlib.Path({str(tmp_path / "d")!r})):
     print("held", flush=True)
     time.sleep(60)

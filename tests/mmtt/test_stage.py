@@ -2,8 +2,9 @@ import pytest
 
 from mmtt.errors import UserError
 from mmtt.executors import processes, serial
+from mmtt.manifest import Manifest, read
 from mmtt.record import Lineage, Rejection
-from mmtt.shards import Manifest, read, read_footer, read_table, side_path
+from mmtt.shards import read_footer, read_table, side_path
 from mmtt.stage import ShardJob, conclude, is_current, run
 from tests.factories import make_record
 

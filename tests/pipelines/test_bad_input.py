@@ -21,9 +21,10 @@ from PIL import Image
 from mmtt import images
 from mmtt.errors import Rejected, UserError
 from mmtt.executors import serial
+from mmtt.manifest import Manifest, read_columns
 from mmtt.recipe import Recipe
 from mmtt.record import Lineage, Rejection
-from mmtt.shards import Manifest, read_columns, read_table
+from mmtt.shards import read_table
 from pipelines.ingest import ingest
 from pipelines.layout import Layout
 from pipelines.photos import read_photo

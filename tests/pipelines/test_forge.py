@@ -16,9 +16,11 @@ import yaml
 from mmtt import images
 from mmtt.check import check, verify
 from mmtt.executors import processes, serial
+from mmtt.files import file_sha256
+from mmtt.manifest import read
 from mmtt.recipe import Recipe
 from mmtt.record import Lineage, Rejection
-from mmtt.shards import file_sha256, read, read_table
+from mmtt.shards import read_table
 from pipelines import manipulators
 from pipelines.forge import forge, passed
 from pipelines.layout import Layout
@@ -161,12 +163,13 @@ import sys
 from pathlib import Path
 from pipelines import manipulators
 from pipelines.layout import Layout
+from mmtt.executors import executor
 from mmtt.recipe import Recipe
 from tests.factories import build
 layout = Layout(Path(sys.argv[1]))
 manipulators.from_recipe(Recipe.load(layout.recipe).forge.manipulators)
 print("ready", flush=True)
-build(layout)
+build(layout, executor(int(sys.argv[2])))
 """
 
 
@@ -175,9 +178,9 @@ def start_over(layout: Layout) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_and_kill(layout: Layout, after_s: float) -> bool:
+def run_and_kill(layout: Layout, workers: int, after_s: float) -> bool:
     """Build in another process and kill it that many seconds into its work; whether it was still working."""
-    command = [sys.executable, "-c", WORKER, str(layout.root)]
+    command = [sys.executable, "-c", WORKER, str(layout.root), str(workers)]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE) as run:
         assert run.stdout.readline() == b"ready\n"
         try:
@@ -196,7 +199,8 @@ def test_killed_twenty_times_and_resumed_it_ends_with_the_same_bytes(tmp_path):
     layout = tiny_dataset(tmp_path / "killed", photos=8, manipulators=FEW)
     chance, kills = random.Random(1), 0
     while kills < 20:
-        if run_and_kill(layout, chance.uniform(0, full_s)):
+        workers = 1 + kills % 2
+        if run_and_kill(layout, workers, chance.uniform(0, full_s) + 2 * (workers - 1)):
             kills += 1
         else:
             assert shards_of(layout) == shards_of(whole)

@@ -13,9 +13,11 @@ from mmtt import images
 from mmtt.check import verify
 from mmtt.errors import LockedError
 from mmtt.executors import processes, serial
+from mmtt.files import lock
+from mmtt.manifest import Manifest, read, shard_paths
 from mmtt.recipe import Recipe
 from mmtt.record import Lineage, Record, Rejection
-from mmtt.shards import Manifest, ShardWriter, lock, read, read_footer, read_table, shard_paths
+from mmtt.shards import ShardWriter, read_footer, read_table
 from pipelines.ingest import bucket_of, ingest
 from pipelines.layout import Layout
 from pipelines.progress import silent

@@ -17,8 +17,9 @@ import pytest
 
 from mmtt import html, images
 from mmtt.errors import UserError
+from mmtt.manifest import assemble_manifest
 from mmtt.record import Assignment, Record, Rejection
-from mmtt.shards import Footer, ShardWriter, assemble_manifest, side_path, write_table
+from mmtt.shards import Footer, ShardWriter, side_path, write_table
 from pipelines import examples
 from pipelines.layout import Layout
 from pipelines.overview import write_overview

@@ -1,0 +1,112 @@
+"""Manifest: what a folder of shards holds. Assembled from footers and written last: no manifest, no dataset.
+
+DIR/
+<shard>.parquet        records
+private/<shard>.*      what the stage noted beside them: rejections, lineage; the footer holds their digests
+rejections.parquet     every item that was refused, with its reason
+manifest.json          rows, bytes, SHA-256 of each shard; counts; schema version
+.lock                  held by the one process that writes here
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from mmtt.errors import UserError
+from mmtt.files import file_sha256, write_atomically
+from mmtt.record import SCHEMA_VERSION, Record, Rejection
+from mmtt.shards import Shard, read_footer, read_table, require_known_version, side_path, write_table
+
+MANIFEST = "manifest.json"
+REJECTIONS = "rejections.parquet"
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """One shard as the manifest lists it."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a directory of shards holds; its presence says that the stage came to its end."""
+
+    stage: str
+    schema_version: int
+    rows: int
+    rejections: dict[str, int]
+    shards: list[ShardInfo]
+
+    def to_json(self) -> str:
+        """Return the manifest as JSON text that ends in a newline; equal manifests give equal text."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def load(cls, directory: Path) -> "Manifest":
+        """Read the manifest of a directory.
+
+        Raises:
+            UserError: there is none, or it cannot be read. SchemaError: a newer version wrote it.
+        """
+        path = directory / MANIFEST
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            require_known_version(path, data["schema_version"])
+            return cls(**{**data, "shards": [ShardInfo(**shard) for shard in data["shards"]]})
+        except FileNotFoundError:
+            hint = "The stage that writes it has not come to its end: run it (again)."
+            raise UserError(f"{directory} has no {MANIFEST}. {hint}") from None
+        except (ValueError, TypeError, KeyError, OSError) as error:
+            raise UserError(f"{path} cannot be read as a manifest ({error}). Run the stage again.") from error
+
+
+def shard_paths(directory: Path) -> list[Path]:
+    """Return the shards that the manifest of a directory lists, in order."""
+    return [directory / f"{shard.name}.parquet" for shard in Manifest.load(directory).shards]
+
+
+def read(directory: Path) -> Iterator[Record]:
+    """Yield the records of a finished directory, shard by shard, one row group in memory at a time."""
+    for path in shard_paths(directory):
+        yield from Shard(path).records()
+
+
+def read_columns(directory: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return some columns of all records of a finished directory, as one mapping a row."""
+    rows: list[dict[str, Any]] = []
+    for path in shard_paths(directory):
+        shard = Shard(path)
+        for index in range(shard.groups):
+            rows.extend(shard.group(index, columns).to_pylist())
+    return rows
+
+
+def assemble_manifest(directory: Path, stage: str, names: Iterable[str], extra: Sequence[Rejection] = ()) -> Manifest:
+    """Write `rejections.parquet`, then the manifest, from the footers of the named shards.
+
+    `extra` are rejections that belong to no shard: items refused before or after the shards were made.
+    """
+    infos, refused = [], list(extra)
+    for name in sorted(names):
+        path = directory / f"{name}.parquet"
+        footer = read_footer(path)
+        if footer is None:
+            raise UserError(f"{path} vanished while the manifest was assembled. Run the stage again.")
+        refused += read_table(side_path(directory, name, Rejection), Rejection)
+        rows = pq.read_metadata(path).num_rows
+        infos.append(ShardInfo(name, rows, path.stat().st_size, file_sha256(path)))
+    refused.sort(key=lambda r: (r.stage, r.code, r.path or "", r.record_id or "", r.detail))
+    write_table(directory / REJECTIONS, refused, Rejection)
+    counts = dict(sorted(Counter(rejection.code for rejection in refused).items()))
+    manifest = Manifest(stage, SCHEMA_VERSION, sum(info.rows for info in infos), counts, infos)
+    write_atomically(directory / MANIFEST, manifest.to_json().encode())
+    return manifest
