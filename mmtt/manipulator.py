@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from mmtt import masks
-from mmtt.errors import Rejected
+from mmtt.errors import Rejected, UserError
 from mmtt.faces import Face
 from mmtt.images import Gray, Rgb
 from mmtt.masks import MaskRule
@@ -86,6 +86,16 @@ class Manipulator(BaseModel, ABC):
         """Forge a batch; the batch's size must not change any byte of the result."""
 
 
+def blame(error: Exception) -> Rejected:
+    """Turn whatever a manipulator raised into the rejection of one item: a stranger's code must not end a run.
+
+    What the user can mend (a missing package, say) concerns every item and is raised again.
+    """
+    if isinstance(error, UserError):
+        raise error
+    return error if isinstance(error, Rejected) else Rejected("manipulator_failed", f"{type(error).__name__}: {error}")
+
+
 class Forged(NamedTuple):
     """A finished forgery: image RGB uint8 H×W×3; alpha, change and mask uint8 H×W."""
 
@@ -112,6 +122,8 @@ def finish(target: Rgb, edit: Edit, rule: MaskRule, tau: int) -> Forged:
 
 
 def _check_edit(target: Rgb, edit: Edit) -> None:
+    if not isinstance(edit, Edit) or not isinstance(edit.image, np.ndarray) or not isinstance(edit.alpha, np.ndarray):
+        raise Rejected("bad_edit", "render must return an Edit of numpy arrays for each job")
     if edit.image.shape != target.shape or edit.image.dtype != np.uint8:
         raise Rejected("bad_edit", f"image is {edit.image.dtype} {edit.image.shape}, target uint8 {target.shape}")
     if edit.alpha.shape != target.shape[:2] or edit.alpha.dtype != np.float32:

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from mmtt import manipulator
 from mmtt.errors import Rejected
 from mmtt.ids import derived_id
 from mmtt.manifest import shard_paths
@@ -15,7 +14,7 @@ from mmtt.record import PlanRow
 from mmtt.shards import Lookup
 
 from . import manipulators
-from .forge import Payload, forged_record, render_job
+from .forge import Payload, forge_row
 from .layout import Layout
 from .plan import Planned
 
@@ -54,19 +53,15 @@ def _sample(layout: Layout, recipe: Recipe, rows: Sequence[PlanRow]) -> tuple[fl
     }
     began, size = time.perf_counter(), 0
     for row in chosen:
-        size += _forge_one(made[row.entry], row, lookup, payloads[row.entry])
+        size += _forged_bytes(made[row.entry], row, lookup, payloads[row.entry])
     return (time.perf_counter() - began) / len(chosen), size / len(chosen)
 
 
-def _forge_one(made: Manipulator, row: PlanRow, lookup: Lookup, payload: Payload) -> int:
+def _forged_bytes(made: Manipulator, row: PlanRow, lookup: Lookup, payload: Payload) -> int:
     """Forge one row and return the bytes of its images; 0 when it is refused."""
-    target = lookup.get(row.target_id)
-    source = lookup.get(row.source_id) if row.source_id else None
-    job = render_job(row, target, source)
     try:
-        forged = manipulator.finish(job.target, made.render([job])[0], made.declaration.mask_rule, payload.mask_tau)
+        record = forge_row(made, row, lookup, payload)
     except Rejected:
         return 0
-    record = forged_record(made, row, target, source, forged, payload)
     columns = (record.image, record.mask, record.pristine, record.alpha, record.change)
     return sum(len(data) for data in columns if data)

@@ -22,7 +22,7 @@ from mmtt.faces import Face
 from mmtt.files import lock
 from mmtt.ids import digest
 from mmtt.manifest import Manifest, read_columns, shard_paths
-from mmtt.manipulator import Forged, Job, Manipulator
+from mmtt.manipulator import Edit, Forged, Job, Manipulator, blame
 from mmtt.recipe import Entry, Gate, Recipe
 from mmtt.record import PlanRow, Record, Rejection
 from mmtt.shards import Lookup, Shard, read_table
@@ -156,19 +156,39 @@ def _forge_batch(
             )
 
 
-def _render(made: Manipulator, jobs: Sequence[Job]) -> Sequence[manipulator.Edit | Rejected]:
-    """Render a batch; when it is refused, render one by one to learn which job is to blame."""
+def _render(made: Manipulator, jobs: Sequence[Job]) -> Sequence[Edit | Rejected]:
+    """Render a batch; when it fails, render one by one to learn which job is to blame."""
     try:
-        return made.render(jobs)
-    except Rejected:
-        return [_render_one(made, job) for job in jobs]
+        edits = made.render(jobs)
+        if len(edits) == len(jobs):
+            return edits
+    except Exception as error:
+        blame(error)
+    return [_render_one(made, job) for job in jobs]
 
 
-def _render_one(made: Manipulator, job: Job) -> manipulator.Edit | Rejected:
+def _render_one(made: Manipulator, job: Job) -> Edit | Rejected:
     try:
-        return made.render([job])[0]
-    except Rejected as reason:
-        return reason
+        (edit,) = made.render([job])
+    except Exception as error:
+        return blame(error)
+    return edit
+
+
+def forge_row(made: Manipulator, row: PlanRow, lookup: Lookup, payload: Payload) -> Record:
+    """Return the record that one plan row describes, forged on its own.
+
+    Raises:
+        Rejected: as the manipulator or the composite refuses it.
+    """
+    target = lookup.get(row.target_id)
+    source = lookup.get(row.source_id) if row.source_id else None
+    job = render_job(row, target, source)
+    edit = _render_one(made, job)
+    if isinstance(edit, Rejected):
+        raise edit
+    forged = manipulator.finish(job.target, edit, made.declaration.mask_rule, payload.mask_tau)
+    return forged_record(made, row, target, source, forged, payload)
 
 
 def face_of(record: Record) -> Face:
@@ -230,13 +250,14 @@ def forged_record(
         licence=target.licence,
         consent=target.consent,
         group_id=target.group_id,
-        source_origin=source.origin if source else None,
-        source_origin_id=source.origin_id if source else None,
-        source_licence=source.licence if source else None,
-        source_consent=source.consent if source else None,
-        source_group_id=source.group_id if source else None,
+        **_of_donor(source),
         obligations=row.obligations,
     )
+
+
+def _of_donor(source: Record | None) -> dict[str, str | None]:
+    names = ("origin", "origin_id", "licence", "consent", "group_id")
+    return {f"source_{name}": getattr(source, name, None) for name in names}
 
 
 @cache

@@ -20,7 +20,7 @@ from mmtt.files import lock
 from mmtt.ids import derived_id, digest
 from mmtt.licences import combine
 from mmtt.manifest import shard_paths
-from mmtt.manipulator import Manipulator
+from mmtt.manipulator import Manipulator, blame
 from mmtt.recipe import Entry, Recipe
 from mmtt.record import Assignment, Lineage, PlanRow, Rejection
 from mmtt.shards import Lookup, Shard, read_table, write_table
@@ -203,7 +203,7 @@ def _row(
     obliged = combine([
         target.licence, source.licence if source else None, declared.code_licence, declared.weights_licence
     ])  # fmt: skip
-    parameters = manipulator.plan(target.face, source.face if source else None, rng)
+    parameters = _parameters(manipulator, target, source, rng)
     written = json.dumps(parameters, sort_keys=True)
     seed = digest([recipe.seed, "forge", target_id, entry.label, index])[:32]
     source_id = source.record_id if source else None
@@ -224,6 +224,17 @@ def _row(
         regions=list(parameters.get("regions", [])),
         obligations=obliged,
     )
+
+
+def _parameters(
+    manipulator: Manipulator, target: _Pristine, source: _Pristine | None, rng: np.random.Generator
+) -> dict[str, Any]:
+    try:
+        planned = manipulator.plan(target.face, source.face if source else None, rng)
+        parameters: dict[str, Any] = json.loads(json.dumps(planned, allow_nan=False))
+    except Exception as error:
+        raise blame(error) from error
+    return parameters
 
 
 def _donor(donors: Donors, pristine: Mapping[str, _Pristine], target_id: str, rng: np.random.Generator) -> _Pristine:

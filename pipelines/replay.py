@@ -4,13 +4,12 @@ from collections.abc import Iterator
 
 from mmtt.errors import Rejected
 from mmtt.manifest import read, shard_paths
-from mmtt.manipulator import finish
 from mmtt.recipe import Recipe
 from mmtt.record import PlanRow, Record
 from mmtt.shards import Lookup, read_table
 
 from . import manipulators
-from .forge import Payload, forged_record, render_job
+from .forge import Payload, forge_row
 from .layout import Layout
 
 
@@ -26,13 +25,8 @@ def replay(layout: Layout, recipe: Recipe) -> Iterator[tuple[str, str | None]]:
             yield record.record_id, "the plan does not name it"
             continue
         payload = Payload(entries[row.entry], (row,), (), recipe.forge.mask_tau, find_faces=recipe.forge.find_faces)
-        target = lookup.get(row.target_id)
-        source = lookup.get(row.source_id) if row.source_id else None
-        job = render_job(row, target, source)
-        program = made[row.entry]
         try:
-            forged = finish(job.target, program.render([job])[0], program.declaration.mask_rule, payload.mask_tau)
-            again = forged_record(program, row, target, source, forged, payload)
+            again = forge_row(made[row.entry], row, lookup, payload)
         except Rejected as reason:
             yield record.record_id, f"refused this time: {reason}"
         else:

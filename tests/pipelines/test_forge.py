@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,8 @@ from mmtt.check import check, verify
 from mmtt.executors import processes, serial
 from mmtt.files import file_sha256
 from mmtt.manifest import read
+from mmtt.manipulator import Declaration, Edit, Manipulator
+from mmtt.masks import MaskRule
 from mmtt.recipe import Recipe
 from mmtt.record import Lineage, Rejection
 from mmtt.shards import read_table
@@ -208,3 +212,40 @@ def test_killed_twenty_times_and_resumed_it_ends_with_the_same_bytes(tmp_path):
         assert torn(layout) == []
     build(layout)
     assert shards_of(layout) == shards_of(whole)
+
+
+class Misbehaving(Manipulator):
+    """Raises, shrinks, blinds or breaks, by the face it gets."""
+
+    declaration = Declaration("misbehaving", "1", "retouch", MaskRule.BLEND, ("skin",), "Tests only.")
+
+    def plan(self, target, source, rng):
+        return {"how": int(rng.integers(5)), "regions": ["skin"]}
+
+    def render(self, batch):
+        return [self._edit(job) for job in batch]
+
+    def _edit(self, job):
+        alpha = np.full(job.target.shape[:2], 0.7, np.float32)
+        image = 255 - job.target
+        return {
+            0: lambda: Edit(image, alpha),
+            1: lambda: 1 / 0,
+            2: lambda: Edit(image[::2], alpha),
+            3: lambda: Edit(image, 0 * alpha),
+            4: lambda: Edit(image, alpha * np.float32(np.nan)),
+        }[job.parameters["how"]]()
+
+
+def test_a_misbehaving_manipulator_costs_its_own_rows_only(tmp_path, monkeypatch):
+    monkeypatch.setitem(manipulators._installed(), "misbehaving", EntryPoint("misbehaving", "tests:x", "mmtt"))
+    monkeypatch.setattr(EntryPoint, "load", lambda _: Misbehaving)
+    layout = tiny_dataset(tmp_path, photos=8, manipulators=("recolour", {"use": "misbehaving", "per_target": 3}))
+    build(layout)
+    manipulators.find.cache_clear()
+    refused = Counter(r.code for r in read_table(layout.forged / "rejections.parquet", Rejection))
+    made = Counter(r.manipulator for r in read(layout.forged))
+    assert set(refused) >= {"manipulator_failed", "bad_edit", "empty_mask"}
+    assert made["recolour"] == 8 and made["misbehaving"] > 0
+    assert made["misbehaving"] + sum(refused.values()) == 24
+    assert [*verify(layout.forged)] == []
