@@ -93,9 +93,9 @@ def test_a_null_is_refused_where_a_value_must_be(name):
 
 # A stranger's process: `datasets` and Parquet files, and nothing of this package.
 STRANGER = """
-import importlib.util, json, sys
+import json, sys
 import numpy as np
-assert not any(importlib.util.find_spec(name) for name in ("mmtt", "pipelines", "tests"))
+sys.modules.update(dict.fromkeys(("mmtt", "pipelines", "tests")))  # as if nobody had installed us
 from datasets import Image, load_dataset
 rows = load_dataset("parquet", data_files=sys.argv[1], split="train")
 images = [name for name, feature in rows.features.items() if isinstance(feature, Image)]

@@ -109,7 +109,7 @@ def test_there_must_be_one_table(tmp_path):
     ("changes", "code"),
     [
         ({"licence": ""}, "no_licence"),
-        ({"licence": "CC-BY"}, None),
+        ({"licence": "CC-BY-3.0"}, None),
         ({"licence": "CC-BY-5"}, "licence_unknown"),
         ({"licence": "LicenseRef-mine"}, None),
         ({"origin": ""}, "no_origin"),
