@@ -2,22 +2,25 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from mmtt import images, masks
 from mmtt.errors import MmttError, UserError
+from mmtt.faces import Face
 from mmtt.files import file_sha256
-from mmtt.manifest import MANIFEST, REJECTIONS, Manifest
+from mmtt.landmarks import SCHEMES
+from mmtt.manifest import MANIFEST, REJECTIONS, Manifest, shard_paths
 from mmtt.manipulator import FAMILIES
 from mmtt.masks import MaskRule
 from mmtt.recipe import SPLITS
 from mmtt.record import SCHEMA_VERSION, Record, Rejection
-from mmtt.regions import REGIONS
-from mmtt.shards import Shard, read_table
+from mmtt.regions import REGIONS, edited_shares
+from mmtt.shards import Shard, read_rows, read_table
 
 
 def check(record: Record) -> list[str]:
@@ -52,6 +55,9 @@ def _check_words(record: Record) -> list[str]:
         faults.append("regions are not of the 21 words, or have no share each")
     if record.split not in (None, *SPLITS):
         faults.append(f"split '{record.split}' is none of {', '.join(SPLITS)}")
+    scheme = SCHEMES.get(record.landmark_scheme)
+    if scheme is None or np.shape(record.landmarks) != (scheme.points, 2):
+        faults.append(f"landmarks of shape {np.shape(record.landmarks)} are not of scheme '{record.landmark_scheme}'")
     if record.schema_version > SCHEMA_VERSION:
         faults.append(f"schema version {record.schema_version} is newer than {SCHEMA_VERSION}")
     return faults
@@ -92,7 +98,7 @@ def _check_edit(record: Record, rule: MaskRule, image: images.Rgb, mask: images.
         return ["pristine, alpha or change cannot be decoded as RGB PNG and single-channel PNG"]
     if target.shape != image.shape or {alpha.shape, change.shape} != {mask.shape}:
         return ["pristine, alpha, change and image differ in size"]
-    faults = _check_pixels(target, image, alpha, change)
+    faults = [*_check_pixels(target, image, alpha, change), *_check_features(record, change, mask)]
     if rule is MaskRule.BLEND:
         if not np.array_equal(mask, masks.derive_mask(rule, alpha, change, tau=record.mask_tau)):
             faults.append("the mask does not follow from alpha and change")
@@ -110,6 +116,19 @@ def _is_json_object(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except ValueError:
         return False
+
+
+def _check_features(record: Record, change: images.Gray, mask: images.Gray) -> list[str]:
+    """What is derived from the pixels, derived again."""
+    faults = []
+    mean = float(change[mask > 0].mean())
+    if record.change_mean is None or abs(record.change_mean - mean) > 1e-3 * max(mean, 1):
+        faults.append(f"change_mean is {record.change_mean}, the mean of change inside the mask {mean:.3f}")
+    face = Face(np.asarray(record.landmarks, np.float32), record.landmark_scheme)
+    shares = edited_shares(face, mask)
+    if record.regions != list(shares) or not np.allclose(record.region_shares, list(shares.values()), atol=1e-4):
+        faults.append("regions do not follow from mask and landmarks")
+    return faults
 
 
 def _check_pixels(target: images.Rgb, image: images.Rgb, alpha: images.Gray, change: images.Gray) -> list[str]:
@@ -152,6 +171,46 @@ def verify(directory: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(directory.glob("*.parquet")):
         if path.name not in listed:
             yield path.name, "is not in the manifest"
+
+
+def verify_all(folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    """Yield (where, what is wrong) for several folders of one dataset, and for what ties them together.
+
+    A folder without a manifest is a fault. Every forged record's target and donor must be there, and its
+    `pristine` must be the target's image.
+    """
+    finished = []
+    for folder in folders:
+        if (folder / MANIFEST).exists():
+            finished.append(folder)
+            yield from ((f"{folder.name}/{where}", what) for where, what in verify(folder))
+        else:
+            yield folder.name, f"has no {MANIFEST}: its stage has not come to its end"
+    if len(finished) > 1:
+        yield from _verify_lineage(finished)
+
+
+def _verify_lineage(folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    paths = [path for folder in folders for path in shard_paths(folder) if path.exists()]
+    images_of: dict[str, str] = {}
+    try:
+        for path in paths:
+            for row in read_rows(path, ["record_id", "image_sha256", "target_id"]):
+                images_of.update({row["record_id"]: row["image_sha256"]} if row["target_id"] is None else {})
+        for path in paths:
+            for row in read_rows(path, ["record_id", "target_id", "source_id", "pristine"]):
+                yield from ((f"{path.name}:{row['record_id']}", what) for what in _ties(row, images_of))
+    except (MmttError, pa.ArrowException, OSError) as error:
+        yield path.name, str(error)
+
+
+def _ties(row: Mapping[str, Any], images_of: Mapping[str, str]) -> Iterator[str]:
+    for name in ("target_id", "source_id"):
+        if row[name] is not None and row[name] not in images_of:
+            yield f"{name} {row[name]} is no pristine record of this dataset"
+    known = images_of.get(row["target_id"])
+    if known and row["pristine"] is not None and images.sha256(row["pristine"]["bytes"]) != known:
+        yield "pristine is not the target's image"
 
 
 def _verify_totals(directory: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:

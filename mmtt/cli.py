@@ -14,9 +14,9 @@ from typing import Annotated
 import typer
 
 from mmtt import __version__
-from mmtt.check import require_dataset, verify
+from mmtt.check import require_dataset, verify_all
 from mmtt.errors import UserError
-from mmtt.manifest import Manifest
+from mmtt.manifest import MANIFEST, Manifest
 from mmtt.record import SCHEMA_VERSION
 from mmtt.schema import card_table
 from mmtt.shards import Shard, read_footer
@@ -60,20 +60,24 @@ def verify_command(
 ) -> None:
     """Compare every shard with its manifest, and check every record."""
     require_dataset(directory)
-    folders = [directory] if (directory / "manifest.json").exists() else _shard_folders(directory)
-    faults = [{"where": f"{folder.name}/{where}", "what": what} for folder in folders for where, what in verify(folder)]
-    rows = sum(Manifest.load(folder).rows for folder in folders)
+    folders = [directory] if (directory / MANIFEST).exists() else _shard_folders(directory)
+    faults = [{"where": where, "what": what} for where, what in verify_all(folders)]
+    finished = [folder for folder in folders if (folder / MANIFEST).exists()]
+    rows = sum(Manifest.load(folder).rows for folder in finished)
     if as_json:
         typer.echo(json.dumps({"records": rows, "faults": faults}))
     else:
         for fault in faults:
             typer.echo(f"{fault['where']}: {fault['what']}", err=True)
-        typer.echo(f"{rows} records in {', '.join(f.name for f in folders)}: {len(faults) or 'no'} faults")
+        told = f"{len(faults)} fault{'s' * (len(faults) > 1)}" if faults else "no faults"
+        typer.echo(f"{rows} records in {', '.join(folder.name for folder in folders)}: {told}")
     raise typer.Exit(2 if faults else 0)
 
 
 def _shard_folders(directory: Path) -> list[Path]:
-    folders = sorted(path.parent for path in directory.glob("*/manifest.json"))
+    """Every folder of shards, finished or not: one that a stage began has a lock, and a place for side tables."""
+    begun = {lock.parent for lock in directory.glob("*/.lock") if (directory / "private" / lock.parent.name).is_dir()}
+    folders = sorted(begun | {path.parent for path in directory.glob("*/manifest.json")})
     if not folders:
         raise UserError(f"{directory} has no manifest.json, nor has a folder in it. Run `mmtt build` to its end first.")
     return folders
@@ -128,6 +132,9 @@ def main() -> None:
     except UserError as error:
         typer.echo(f"mmtt: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("mmtt: interrupted; finished shards are kept, run the command again to go on", err=True)
-        sys.exit(130)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        typer.echo(
+            f"mmtt: {place}{error.strerror or error}. Finished shards are kept; run the command again.", err=True
+        )
+        sys.exit(2)

@@ -4,6 +4,7 @@
     ├── UserError              the user can mend it: one sentence, exit code 2
     │   ├── RecipeError        a key, a name or a value of the recipe
     │   ├── SchemaError        a shard written by another version of the schema
+    │   ├── DamagedError       a stored picture cannot be decoded (also a ValueError)
     │   ├── LockedError        another process is writing this directory
     │   └── MissingDependency  an optional package is absent; the message holds the command
     └── Rejected               one item cannot be used: becomes a row of `rejections.parquet`
@@ -29,6 +30,10 @@ class RecipeError(UserError):
 
 class SchemaError(UserError):
     """A shard does not have the columns that this version reads."""
+
+
+class DamagedError(UserError, ValueError):
+    """A stored picture cannot be decoded."""
 
 
 class LockedError(UserError):

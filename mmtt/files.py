@@ -64,7 +64,7 @@ def lock(directory: Path) -> Iterator[None]:
 
 def _sweep(directory: Path) -> None:
     """Remove temporary files; the lock says that nobody is writing them."""
-    for path in [*directory.iterdir(), *(directory / "private").glob(".*.tmp")]:
+    for path in [*directory.iterdir(), *(directory.parent / "private" / directory.name).glob(".*.tmp")]:
         if _TEMPORARY.match(path.name):
             path.unlink(missing_ok=True)
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps
 
-from mmtt.errors import Rejected
+from mmtt.errors import DamagedError, Rejected
 
 Array = npt.NDArray[Any]
 Rgb = npt.NDArray[np.uint8]
@@ -124,11 +124,11 @@ def decode_rgb(data: bytes) -> Rgb:
     """Decode one of our own PNGs into RGB uint8 H×W×3.
 
     Raises:
-        ValueError: no picture, or not three channels of 8 bits.
+        DamagedError: no picture, or not three channels of 8 bits.
     """
     pixels = _decode(data)
     if pixels.shape[2:] != (3,):
-        raise ValueError(f"not RGB, but of shape {pixels.shape}")
+        raise _damaged(f"not RGB, but of shape {pixels.shape}")
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels), dtype=np.uint8)
 
 
@@ -136,12 +136,16 @@ def decode_gray(data: bytes) -> Gray:
     """Decode one of our own single-channel PNGs into uint8 H×W.
 
     Raises:
-        ValueError: no picture, or not one channel of 8 bits.
+        DamagedError: no picture, or not one channel of 8 bits.
     """
     pixels = _decode(data)
     if pixels.ndim != 2:
-        raise ValueError(f"not of one channel, but of shape {pixels.shape}")
+        raise _damaged(f"not of one channel, but of shape {pixels.shape}")
     return pixels
+
+
+def _damaged(what: str) -> DamagedError:
+    return DamagedError(f"A stored picture is damaged: {what}. `mmtt verify DIR` names its shard; build again.")
 
 
 def _decode(data: bytes) -> Array:
@@ -149,9 +153,9 @@ def _decode(data: bytes) -> Array:
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise ValueError(f"not a picture: {error}") from error
+        raise _damaged(f"not a picture: {error}") from error
     if pixels is None or pixels.dtype != np.uint8:
-        raise ValueError("not a picture of 8 bits")
+        raise _damaged("not a picture of 8 bits")
     return pixels
 
 

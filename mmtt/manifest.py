@@ -1,11 +1,9 @@
 """Manifest: what a folder of shards holds. Assembled from footers and written last: no manifest, no dataset.
 
-DIR/
-<shard>.parquet        records
-private/<shard>.*      what the stage noted beside them: rejections, lineage; the footer holds their digests
-rejections.parquet     every item that was refused, with its reason
-manifest.json          rows, bytes, SHA-256 of each shard; counts; schema version
-.lock                  held by the one process that writes here
+A folder of shards holds `<shard>.parquet` (records), `rejections.parquet` (every item that was refused, with
+its reason), `manifest.json` (rows, bytes and SHA-256 of each shard, counts, schema version) and `.lock` (held by
+the one process that writes there). What a stage noted beside a shard lies in `../private/`, in a folder of the
+same name.
 """
 
 import json
@@ -20,7 +18,7 @@ import pyarrow.parquet as pq
 from mmtt.errors import UserError
 from mmtt.files import file_sha256, write_atomically
 from mmtt.record import SCHEMA_VERSION, Record, Rejection
-from mmtt.shards import Shard, read_footer, read_table, require_known_version, side_path, write_table
+from mmtt.shards import Shard, read_footer, read_rows, read_table, require_known_version, side_path, write_table
 
 MANIFEST = "manifest.json"
 REJECTIONS = "rejections.parquet"
@@ -84,9 +82,7 @@ def read_columns(directory: Path, columns: Sequence[str]) -> list[dict[str, Any]
     """Return some columns of all records of a finished directory, as one mapping a row."""
     rows: list[dict[str, Any]] = []
     for path in shard_paths(directory):
-        shard = Shard(path)
-        for index in range(shard.groups):
-            rows.extend(shard.group(index, columns).to_pylist())
+        rows.extend(read_rows(path, columns))
     return rows
 
 

@@ -134,8 +134,8 @@ def read_footer(path: Path) -> Footer | None:
 
 
 def side_path(directory: Path, shard: str, row_class: type) -> Path:
-    """Return where a shard's side table of that row class lies. File names and subjects stay out of shards."""
-    return directory / "private" / f"{shard}.{row_class.__name__.lower()}.parquet"
+    """Return where a shard's side table of that row class lies: outside the folder that one would hand on."""
+    return directory.parent / "private" / directory.name / f"{shard}.{row_class.__name__.lower()}.parquet"
 
 
 def _add_columns_of_version_2(table: pa.Table) -> pa.Table:
@@ -204,6 +204,13 @@ class Shard:
         for index in range(self.groups):
             for row in self.group(index).to_pylist():
                 yield from_mapping(row, Record)
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield some columns of every row of a shard, one mapping a row, one row group in memory at a time."""
+    shard = Shard(path)
+    for index in range(shard.groups):
+        yield from shard.group(index, columns).to_pylist()
 
 
 class Lookup:

@@ -1,6 +1,8 @@
 """Stage: makes shards from jobs, one shard a job, on any executor, resumable by content."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,8 +10,9 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from mmtt.errors import UserError
 from mmtt.executors import Executor
-from mmtt.files import file_sha256, replacing
+from mmtt.files import file_sha256, replacing, write_atomically
 from mmtt.manifest import MANIFEST, REJECTIONS, Manifest, assemble_manifest
 from mmtt.record import Lineage, Record, Rejection
 from mmtt.shards import Footer, ShardWriter, read_footer, side_path, write_table
@@ -28,11 +31,18 @@ class ShardJob:
 
 Rows = Callable[[ShardJob], Iterable[Record | Rejection | Lineage]]
 _SIDE = (Rejection, Lineage)
+_ASIDE = ".manifest.before.json"
 
 
-def is_current(job: ShardJob, directory: Path) -> bool:
-    """Whether the job's shard and its side tables exist and were made from these very inputs in this very way."""
-    footer = read_footer(directory / f"{job.name}.parquet")
+def is_current(job: ShardJob, directory: Path, known: Mapping[str, str]) -> bool:
+    """Whether the job's shard and its side tables exist and were made from these very inputs in this very way.
+
+    `known` are the digests of the last manifest: a shard whose bytes changed since is not trusted.
+    """
+    path = directory / f"{job.name}.parquet"
+    footer = read_footer(path)
+    if job.name in known and (not path.exists() or file_sha256(path) != known[job.name]):
+        return False
     if footer is None or (footer.input_digest, footer.fingerprint) != (job.input_digest, job.fingerprint):
         return False
     sides = {side_path(directory, job.name, c): footer.side.get(c.__name__) for c in _SIDE}
@@ -61,7 +71,17 @@ def make_shard(rows: Rows, directory: Path, job: ShardJob) -> str:
 
 def stale(jobs: Sequence[ShardJob], directory: Path) -> list[ShardJob]:
     """Return the jobs whose shards must be made."""
-    return [job for job in jobs if not is_current(job, directory)]
+    known = _last_known(directory)
+    return [job for job in jobs if not is_current(job, directory, known)]
+
+
+def _last_known(directory: Path) -> dict[str, str]:
+    """SHA-256 of each shard by the manifest, or by what an unfinished run set aside of it."""
+    with suppress(UserError):
+        return {shard.name: shard.sha256 for shard in Manifest.load(directory).shards}
+    with suppress(OSError, ValueError):
+        return dict(json.loads((directory / _ASIDE).read_text(encoding="utf-8")))
+    return {}
 
 
 def run(
@@ -73,12 +93,15 @@ def run(
 ) -> list[ShardJob]:
     """Make every shard that is not current and remove those that no job asks for; return what was made.
 
-    The manifest goes first when anything is to change, so that a reader never trusts one that lies.
+    The manifest steps aside first when anything is to change, so that a reader never trusts one that lies.
     """
     due = stale(jobs, directory)
+    known = _last_known(directory)
     wanted = {f"{job.name}.parquet" for job in jobs} | {REJECTIONS}
     orphans = [path for path in directory.glob("*.parquet") if path.name not in wanted]
     if due or orphans:
+        kept = {name: sha256 for name, sha256 in known.items() if name not in {job.name for job in due}}
+        write_atomically(directory / _ASIDE, json.dumps(kept, sort_keys=True).encode())
         (directory / MANIFEST).unlink(missing_ok=True)
     for path in [*orphans, *_orphaned_sides(jobs, directory)]:
         path.unlink()
@@ -89,9 +112,11 @@ def run(
 
 def conclude(stage: str, jobs: Sequence[ShardJob], directory: Path, extra: Sequence[Rejection] = ()) -> Manifest:
     """Assemble the manifest of a stage whose shards are all made."""
-    return assemble_manifest(directory, stage, [job.name for job in jobs], extra)
+    manifest = assemble_manifest(directory, stage, [job.name for job in jobs], extra)
+    (directory / _ASIDE).unlink(missing_ok=True)
+    return manifest
 
 
 def _orphaned_sides(jobs: Sequence[ShardJob], directory: Path) -> list[Path]:
     wanted = {side_path(directory, job.name, row_class) for job in jobs for row_class in _SIDE}
-    return [path for path in (directory / "private").glob("*.parquet") if path not in wanted]
+    return [path for path in (directory.parent / "private" / directory.name).glob("*.parquet") if path not in wanted]

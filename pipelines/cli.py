@@ -4,18 +4,21 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from mmtt.executors import executor
-from mmtt.manifest import Manifest
+from mmtt.manifest import REJECTIONS
 from mmtt.recipe import Recipe
 from mmtt.record import Rejection
 from mmtt.shards import read_table
 
 from .layout import Layout, locate
 from .progress import Progress, bar, silent
+
+if TYPE_CHECKING:
+    from .plan import Planned
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The dataset's directory.")]
 Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="How many processes.")]
@@ -50,7 +53,7 @@ def init(directory: Directory) -> None:
 def ingest(directory: Directory, workers: Workers = 1, as_json: AsJson = False) -> None:
     """Find, check and align the faces of all photos."""
     layout, recipe = _open(directory)
-    _finish(_run_ingest(layout, recipe, workers), as_json)
+    _finish([_run_ingest(layout, recipe, workers)], as_json)
 
 
 def plan(directory: Directory, workers: Workers = 1, as_json: AsJson = False) -> None:
@@ -58,20 +61,20 @@ def plan(directory: Directory, workers: Workers = 1, as_json: AsJson = False) ->
     from .budget import budget
 
     layout, recipe = _open(directory)
-    planned = _plan(layout, recipe)
+    planned, outcome = _run_plan(layout, recipe)
     told = budget(layout, recipe, planned, workers)
     if as_json:
         typer.echo(json.dumps(told))
     else:
         _print_budget(told)
-    refused = len(planned.rejections) / max(len(planned.rows) + len(planned.rejections), 1)
-    raise typer.Exit(3 if refused > recipe.tolerate.plan else 0)
+        outcome.tell()
+    raise typer.Exit(3 if outcome.too_many else 0)
 
 
 def forge(directory: Directory, workers: Workers = 1, as_json: AsJson = False) -> None:
     """Execute the plan."""
     layout, recipe = _open(directory)
-    _finish(_run_forge(layout, recipe, workers), as_json)
+    _finish([_run_forge(layout, recipe, workers)], as_json)
 
 
 def build(
@@ -81,7 +84,7 @@ def build(
 ) -> None:
     """Ingest, plan, forge, and write the overview."""
     layout, parsed = _open(recipe)
-    _finish(_build(layout, parsed, workers), as_json)
+    _build(layout, parsed, workers, as_json)
 
 
 def demo(
@@ -93,7 +96,7 @@ def demo(
     from .demo import prepare
 
     layout = prepare(directory, executor(workers))
-    _finish(_build(layout, Recipe.load(layout.recipe), workers), as_json)
+    _build(layout, Recipe.load(layout.recipe), workers, as_json)
 
 
 def overview(directory: Directory) -> None:
@@ -122,7 +125,12 @@ def manipulators_list(as_json: AsJson = False) -> None:
     """Name every manipulator, built-in and installed, with its family."""
     from . import manipulators
 
-    rows = [manipulators.find(name).declaration for name in manipulators.names()]
+    rows = []
+    for name in manipulators.names():
+        try:
+            rows.append(manipulators.find(name).declaration)
+        except Exception as error:  # an installed one that cannot be imported must not hide the others
+            typer.echo(f"{name}: cannot be loaded ({type(error).__name__}: {error})", err=True)
     if as_json:
         typer.echo(json.dumps([{"name": d.name, "family": d.family, "summary": d.summary} for d in rows]))
         return
@@ -141,16 +149,34 @@ def manipulators_check(name: Annotated[str, typer.Argument(help="A manipulator's
     raise typer.Exit(2 if found else 0)
 
 
-class _Stage:
-    """What a stage came to: its manifest, and whether the recipe tolerates what it refused."""
+class _Outcome(NamedTuple):
+    """What a stage came to, and whether the recipe tolerates what it refused."""
 
-    def __init__(self, folder: Path, manifest: Manifest, tolerated: float, page: Path | None = None) -> None:
-        self.manifest, self.page = manifest, page
-        rejected = read_table(folder / "rejections.parquet", Rejection)
-        self.by_reason = Counter(f"{row.stage}/{row.code}" for row in rejected)
-        self.items = manifest.rows + sum(1 for row in rejected if row.stage != "gate")
-        self.accepted = self.items - len(rejected)
-        self.too_many = len(rejected) > tolerated * self.items
+    stage: str
+    accepted: int
+    rejections: list[Rejection]
+    tolerated: float
+    folder: Path
+
+    @property
+    def by_reason(self) -> dict[str, int]:
+        return dict(sorted(Counter(f"{row.stage}/{row.code}" for row in self.rejections).items()))
+
+    @property
+    def too_many(self) -> bool:
+        return len(self.rejections) > self.tolerated * (self.accepted + len(self.rejections))
+
+    def tell(self) -> None:
+        """Print what was accepted, what was refused and why, with one example for each reason."""
+        typer.echo(f"{self.stage}: {self.accepted} records; refused: {len(self.rejections) or 'none'}")
+        example = {f"{row.stage}/{row.code}": row for row in reversed(self.rejections)}
+        for reason, count in self.by_reason.items():
+            row = example[reason]
+            of = row.path or row.manipulator or row.record_id or ""
+            typer.echo(f"  {count} {reason}, for example {of!r}: {row.detail}")
+        if self.too_many:
+            where = self.folder / REJECTIONS
+            typer.echo(f"  more than the recipe's `tolerate` allows ({self.tolerated:g}); all are in {where}")
 
 
 def _open(path: Path) -> tuple[Layout, Recipe]:
@@ -166,24 +192,29 @@ def _progress(title: str) -> Progress:
     return bar(title) if sys.stderr.isatty() else silent
 
 
-def _run_ingest(layout: Layout, recipe: Recipe, workers: int) -> list[_Stage]:
+def _run_ingest(layout: Layout, recipe: Recipe, workers: int) -> _Outcome:
     from .ingest import ingest as run
 
     manifest = run(layout, recipe, executor(workers), _progress("ingest"))
-    return [_Stage(layout.pristine, manifest, recipe.tolerate.ingest)]
+    refused = read_table(layout.pristine / REJECTIONS, Rejection)
+    return _Outcome("ingest", manifest.rows, refused, recipe.tolerate.ingest, layout.pristine)
 
 
-def _plan(layout: Layout, recipe: Recipe) -> Any:
+def _run_plan(layout: Layout, recipe: Recipe) -> "tuple[Planned, _Outcome]":
     from .plan import plan as run
 
-    return run(layout, recipe)
+    planned = run(layout, recipe)
+    return planned, _Outcome("plan", len(planned.rows), planned.rejections, recipe.tolerate.plan, layout.plan)
 
 
-def _run_forge(layout: Layout, recipe: Recipe, workers: int) -> list[_Stage]:
+def _run_forge(layout: Layout, recipe: Recipe, workers: int) -> _Outcome:
     from .forge import forge as run
 
     manifest = run(layout, recipe, executor(workers), _progress("forge"))
-    return [_Stage(layout.forged, manifest, recipe.tolerate.forge)]
+    refused = read_table(layout.forged / REJECTIONS, Rejection)
+    # What a gate refused is in the shards, and counted in the manifest's rows.
+    gated = sum(row.stage == "gate" for row in refused)
+    return _Outcome("forge", manifest.rows - gated, refused, recipe.tolerate.forge, layout.forged)
 
 
 def _overview(layout: Layout) -> Path:
@@ -192,35 +223,31 @@ def _overview(layout: Layout) -> Path:
     return write_overview(layout)
 
 
-def _build(layout: Layout, recipe: Recipe, workers: int) -> list[_Stage]:
-    stages = _run_ingest(layout, recipe, workers)
-    _plan(layout, recipe)
-    stages += _run_forge(layout, recipe, workers)
-    stages[-1].page = _overview(layout)
-    return stages
+def _build(layout: Layout, recipe: Recipe, workers: int, as_json: bool) -> None:
+    """Run the stages in turn; one that refuses more than is tolerated is the last."""
+    done = [_run_ingest(layout, recipe, workers)]
+    if not done[-1].too_many:
+        done.append(_run_plan(layout, recipe)[1])
+    if not done[-1].too_many:
+        done.append(_run_forge(layout, recipe, workers))
+        page = _overview(layout)
+        if not as_json:
+            typer.echo(f"open {page}")
+    _finish(done, as_json)
 
 
-def _finish(stages: list[_Stage], as_json: bool) -> None:
+def _finish(done: list[_Outcome], as_json: bool) -> None:
     if as_json:
-        typer.echo(
-            json.dumps(
-                [
-                    {"stage": s.manifest.stage, "accepted": s.accepted, "rejections": dict(sorted(s.by_reason.items()))}
-                    for s in stages
-                ]
-            )
-        )
+        told = [{"stage": o.stage, "accepted": o.accepted, "rejections": o.by_reason} for o in done]
+        typer.echo(json.dumps(told))
     else:
-        for stage in stages:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(stage.by_reason.items())) or "none"
-            typer.echo(f"{stage.manifest.stage}: {stage.accepted} records; refused: {reasons}")
-            if stage.page:
-                typer.echo(f"open {stage.page}")
-    raise typer.Exit(3 if any(stage.too_many for stage in stages) else 0)
+        for outcome in done:
+            outcome.tell()
+    raise typer.Exit(3 if any(outcome.too_many for outcome in done) else 0)
 
 
 def _print_budget(told: dict[str, Any]) -> None:
-    for name in ("pristine", "by_family", "by_region", "by_split", "rejections"):
+    for name in ("pristine", "by_family", "by_region", "by_split"):
         counts = ", ".join(f"{key} {count}" for key, count in told[name].items()) or "none"
         typer.echo(f"{name.removeprefix('by_'):10} {counts}")
     size, hours = told["disk_bytes"] / 1e6, told["hours"]

@@ -2,7 +2,7 @@
 
 Two portraits of astronaut Eileen Collins and Rear Admiral Grace Hopper, works of the United States
 government that ship inside scikit-image and matplotlib, go through the face finder; a dozen drawn
-people come with landmarks by construction. Nobody was asked: consent is `none`, and `publish` refuses.
+people come with landmarks by construction. Nobody was asked: consent is `none`, and a release will refuse it.
 """
 
 import csv

@@ -21,15 +21,17 @@ from mmtt.executors import Executor
 from mmtt.faces import Face
 from mmtt.files import lock
 from mmtt.ids import digest
-from mmtt.manifest import Manifest, read_columns, shard_paths
+from mmtt.manifest import Manifest, shard_paths
 from mmtt.manipulator import Edit, Forged, Job, Manipulator, blame
-from mmtt.recipe import Entry, Gate, Recipe
+from mmtt.recipe import Entry, Recipe
 from mmtt.record import PlanRow, Record, Rejection
-from mmtt.shards import Lookup, Shard, read_table
+from mmtt.shards import Lookup, read_rows, read_table
 from mmtt.stage import ShardJob, conclude, run
 
 from . import manipulators
+from .gates import gate
 from .layout import Layout
+from .plan import require_fresh
 from .progress import Progress
 
 STAGE = "forge"
@@ -54,6 +56,7 @@ def forge(layout: Layout, recipe: Recipe, executor: Executor, progress: Progress
     Raises:
         UserError: no plan yet, or the plan names records that are not ingested any more.
     """
+    require_fresh(layout, recipe)
     with lock(layout.forged):
         jobs = shard_jobs(layout, recipe)
         run(forged_rows, jobs, layout.forged, executor, progress)
@@ -82,16 +85,10 @@ def _pristine_index(layout: Layout) -> tuple[dict[str, str], dict[str, str]]:
     contents, homes = {}, {}
     read = ["record_id", "image_sha256", "landmarks", "landmark_scheme", "origin", "origin_id", "licence", "consent"]
     for path in shard_paths(layout.pristine):
-        for row in _columns(path, [*read, "group_id"]):
+        for row in read_rows(path, [*read, "group_id"]):
             contents[row["record_id"]] = digest(row)
             homes[row["record_id"]] = str(path)
     return contents, homes
-
-
-def _columns(path: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    shard = Shard(path)
-    for group in range(shard.groups):
-        yield from shard.group(group, names).to_pylist()
 
 
 def _shard_job(
@@ -199,13 +196,20 @@ def face_of(record: Record) -> Face:
 def render_job(row: PlanRow, target: Record, source: Record | None) -> Job:
     """Return the job that a plan row describes: everything decided, pixels decoded."""
     return Job(
-        target=images.decode_rgb(target.image),
+        target=_frozen(target.image),
         target_face=face_of(target),
-        source=images.decode_rgb(source.image) if source else None,
+        source=_frozen(source.image) if source else None,
         source_face=face_of(source) if source else None,
         parameters=json.loads(row.parameters),
         rng=np.random.default_rng(int(row.seed, 16)),
     )
+
+
+def _frozen(data: bytes) -> images.Rgb:
+    """A decoded image that a manipulator cannot write to: alpha 0 must mean untouched."""
+    pixels = images.decode_rgb(data)
+    pixels.setflags(write=False)
+    return pixels
 
 
 def forged_record(
@@ -265,35 +269,3 @@ def _finder() -> Any:
     from .finders.mediapipe import MediapipeFinder
 
     return MediapipeFinder()
-
-
-def gate(layout: Layout, bars: Gate, jobs: Sequence[ShardJob]) -> list[Rejection]:
-    """Return a rejection for each forged record that does not pass the bars; shards are left alone."""
-    refused = []
-    for job in jobs:
-        entry = job.payload.entry.label
-        path = layout.forged / f"{job.name}.parquet"
-        for row in _columns(path, ["record_id", "change_mean", "mask_share", "face_score"]):
-            for code, detail in _below(row, bars):
-                refused.append(
-                    Rejection(stage="gate", code=code, detail=detail, record_id=row["record_id"], manipulator=entry)
-                )
-                break
-    return refused
-
-
-def _below(row: dict[str, Any], bars: Gate) -> Iterator[tuple[str, str]]:
-    if row["change_mean"] < bars.min_change_mean:
-        yield "change_too_small", f"mean change {row['change_mean']:.2f} is below {bars.min_change_mean:g}"
-    if row["mask_share"] < bars.min_mask_share:
-        yield "mask_too_small", f"mask share {row['mask_share']:.5f} is below {bars.min_mask_share:g}"
-    if row["face_score"] is not None and row["face_score"] < bars.min_face_score:
-        yield "face_lost", f"face score {row['face_score']:.2f} is below {bars.min_face_score:g}"
-
-
-def passed(layout: Layout) -> set[str]:
-    """Return the ids of the forged records that passed every bar."""
-    ids = {row["record_id"] for row in read_columns(layout.forged, ["record_id"])}
-    return ids - {
-        row.record_id for row in read_table(layout.forged / "rejections.parquet", Rejection) if row.stage == "gate"
-    }

@@ -24,7 +24,7 @@ from mmtt.regions import REGIONS
 from mmtt.shards import Lookup, read_table
 
 from . import examples, manipulators
-from .forge import passed
+from .gates import passed
 from .layout import Layout
 
 REASONS = 3

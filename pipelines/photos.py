@@ -95,6 +95,8 @@ def _walk(folder: Path, refused: list[Rejection]) -> Iterator[Path]:
     """Every file below a folder, in the order of their bytes; links to folders are not entered."""
 
     def unreadable(error: OSError) -> None:
+        if Path(os.fsdecode(error.filename)) == folder:
+            raise UserError(f"{folder} cannot be read: {error.strerror}. Nothing was changed.")
         name = _shown(Path(os.fsdecode(error.filename)), folder)
         refused.append(_refusal(name, "unreadable", error.strerror or "unreadable folder"))
 
@@ -147,5 +149,6 @@ def read_photo(path: Path, folder: Path, max_bytes: int) -> bytes:
             raise Rejected("file_too_large", f"{state.st_size:,} bytes are more than {max_bytes:,}")
         return path.read_bytes()
     except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        # A loop of links is a RuntimeError whose words hold the whole path.
+        reason = error.strerror if isinstance(error, OSError) else "a loop of links"
         raise Rejected("unreadable", str(reason)) from error

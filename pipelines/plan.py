@@ -14,15 +14,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mmtt import images
-from mmtt.errors import Rejected
+from mmtt.errors import Rejected, UserError
 from mmtt.faces import Face
-from mmtt.files import lock
+from mmtt.files import file_sha256, lock, write_atomically
 from mmtt.ids import derived_id, digest
 from mmtt.licences import combine
-from mmtt.manifest import shard_paths
+from mmtt.manifest import MANIFEST, shard_paths
 from mmtt.manipulator import Manipulator, blame
 from mmtt.recipe import Entry, Recipe
 from mmtt.record import Assignment, Lineage, PlanRow, Rejection
+from mmtt.regions import REGIONS
 from mmtt.shards import Lookup, Shard, read_table, write_table
 
 from . import grouping, manipulators
@@ -32,6 +33,7 @@ from .layout import Layout
 
 STAGE = "plan"
 VERSION = "1"
+BASIS = "basis"
 
 _COLUMNS = ["record_id", "group_id", "origin", "licence", "landmark_scheme"]
 
@@ -67,17 +69,52 @@ def plan(layout: Layout, recipe: Recipe) -> Planned:
     with lock(layout.plan):
         pristine = _pristine(layout)
         splits, refused = _split(layout, recipe, pristine)
-        before = _earlier(layout.plan / "plan.parquet", PlanRow)
+        before = _earlier_rows(layout)
         rows, unplanned = decide(recipe, made, pristine, splits, before)
         planned = Planned(splits, rows, [*refused, *unplanned])
         write_table(layout.plan / "splits.parquet", planned.splits, Assignment)
         write_table(layout.plan / "rejections.parquet", planned.rejections, Rejection)
         write_table(layout.plan / "plan.parquet", planned.rows, PlanRow)
+        write_atomically(layout.plan / BASIS, basis(layout, recipe).encode())
         return planned
 
 
-def _earlier(path: Any, row_class: Any) -> list[Any]:
-    return read_table(path, row_class) if path.exists() else []
+def basis(layout: Layout, recipe: Recipe) -> str:
+    """Return the digest of all that a plan follows from: recipe, manipulators' versions, pristine records."""
+    made = manipulators.from_recipe(recipe.forge.manipulators)
+    programs = [[entry.model_dump(), made[entry.label].declaration] for entry in recipe.forge.manipulators]
+    pristine = file_sha256(layout.pristine / MANIFEST) if (layout.pristine / MANIFEST).exists() else None
+    return digest([VERSION, recipe.seed, recipe.buckets, recipe.plan.model_dump(), programs, pristine])
+
+
+def require_fresh(layout: Layout, recipe: Recipe) -> None:
+    """Refuse to execute a plan that was made for another recipe or other pristine records.
+
+    Raises:
+        UserError: it was, or there is none.
+    """
+    path = layout.plan / BASIS
+    if not path.exists() or path.read_text(encoding="ascii") != basis(layout, recipe):
+        raise UserError(f"{layout.plan} does not fit the recipe and the pristine shards. Run `mmtt plan` first.")
+
+
+def _earlier_rows(layout: Layout) -> list[PlanRow]:
+    """The rows of the last plan; a torn table counts as none, since a plan can be drawn anew."""
+    try:
+        return read_table(layout.plan / "plan.parquet", PlanRow)
+    except UserError:
+        return []
+
+
+def _earlier_splits(layout: Layout) -> list[Assignment]:
+    path = layout.plan / "splits.parquet"
+    if not path.exists():
+        return []
+    try:
+        return read_table(path, Assignment)
+    except UserError as error:
+        hint = "Restore it, or remove it to have every split drawn anew."
+        raise UserError(f"{path} says which face is in which split, and cannot be read. {hint}") from error
 
 
 def _pristine(layout: Layout) -> dict[str, _Pristine]:
@@ -109,7 +146,7 @@ def _split(
     ties = sorted(
         {(pristine[a].group_id, pristine[b].group_id) for a, b in pairs if grouping.same_picture(small[a], small[b])}
     )
-    before = _earlier(layout.plan / "splits.parquet", Assignment)
+    before = _earlier_splits(layout)
     candidates = [grouping.Candidate(row.record_id, row.group_id) for row in pristine.values()]
     return grouping.assign(candidates, ties, before, recipe.plan.splits, recipe.seed)
 
@@ -234,6 +271,9 @@ def _parameters(
         parameters: dict[str, Any] = json.loads(json.dumps(planned, allow_nan=False))
     except Exception as error:
         raise blame(error) from error
+    words = parameters.get("regions")
+    if not isinstance(words, list) or not words or set(words) - set(REGIONS):
+        raise Rejected("bad_plan", f"'regions' is {words!r}; it must list some of the 21 words")
     return parameters
 
 

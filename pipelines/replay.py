@@ -11,10 +11,12 @@ from mmtt.shards import Lookup, read_table
 from . import manipulators
 from .forge import Payload, forge_row
 from .layout import Layout
+from .plan import require_fresh
 
 
 def replay(layout: Layout, recipe: Recipe) -> Iterator[tuple[str, str | None]]:
     """Forge every record of a dataset again; yield (record id, what differs, or None when all bytes are the same)."""
+    require_fresh(layout, recipe)
     made = manipulators.from_recipe(recipe.forge.manipulators)
     entries = {entry.label: entry for entry in recipe.forge.manipulators}
     plan = {row.record_id: row for row in read_table(layout.plan / "plan.parquet", PlanRow)}

@@ -47,7 +47,8 @@ def _models() -> _Models:
             from mediapipe.python.solutions import face_detection, face_mesh
         except ImportError as error:
             raise MissingDependency(
-                f"The finder 'mediapipe' needs mediapipe {VERSION} ({error}). Install it with: {INSTALL}"
+                f"The finder 'mediapipe' needs mediapipe {VERSION} ({error}). Install it with: {INSTALL}. "
+                "Or bring landmarks, with ingest.finders: [sidecar] and forge.find_faces: false in the recipe."
             ) from error
         models = _Models(
             face_detection.FaceDetection(model_selection=0, min_detection_confidence=0.5),

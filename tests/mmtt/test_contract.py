@@ -172,7 +172,7 @@ def test_a_manipulator_that_keeps_the_contract_has_no_violation(made):
         (NoSupport, "must say its support"),
         (Crashes, "IndexError: out of range"),
         (RejectsAll, "every case was rejected"),
-        (DonorWithoutAsking, "Error"),
+        (DonorWithoutAsking, "bad_edit"),
     ],
 )
 def test_a_broken_contract_is_told_in_a_sentence(made, sentence):

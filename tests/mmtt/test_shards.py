@@ -311,8 +311,9 @@ with lock(pathlib.Path({str(tmp_path / "d")!r})):
 
 
 def test_what_a_killed_writer_left_is_swept_by_the_next_and_nothing_else_is(tmp_path):
-    (tmp_path / "private").mkdir()
-    leftovers = [tmp_path / ".a.parquet.123.tmp", tmp_path / "private" / ".a.lineage.parquet.9.tmp"]
+    private = tmp_path.parent / "private" / tmp_path.name
+    private.mkdir(parents=True)
+    leftovers = [tmp_path / ".a.parquet.123.tmp", private / ".a.lineage.parquet.9.tmp"]
     theirs = [tmp_path / "notes.txt", tmp_path / ".hidden", tmp_path / "a.1.tmp", tmp_path / "a.parquet"]
     for path in (*leftovers, *theirs):
         path.write_text("x")

@@ -54,9 +54,18 @@ def whole(directory, *jobs, **options):
     return made
 
 
+@pytest.fixture
+def tmp_path(tmp_path):
+    """The stage's own folder; its side tables lie beside it, in `private`."""
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    return folder
+
+
 def contents(directory):
-    files = (path for path in directory.rglob("*") if path.is_file())
-    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
+    aside = directory.parent / "private" / directory.name
+    files = {path.name: path.read_bytes() for path in directory.iterdir()}
+    return files | {f"private/{path.name}": path.read_bytes() for path in aside.glob("*")}
 
 
 def test_a_stage_makes_shards_sides_and_manifest(tmp_path):
@@ -65,7 +74,7 @@ def test_a_stage_makes_shards_sides_and_manifest(tmp_path):
     assert [r.record_id for r in read(tmp_path)] == [make_record(seed, 16).record_id for seed in (0, 1, 2)]
     assert read_table(side_path(tmp_path, "a", Lineage), Lineage) == [lineage(0), lineage(1)]
     assert Manifest.load(tmp_path).rejections == {"no_face": 1}
-    assert all(is_current(each, tmp_path) for each in jobs)
+    assert all(is_current(each, tmp_path, {}) for each in jobs)
 
 
 def test_any_number_of_workers_gives_the_same_bytes(tmp_path):
@@ -86,7 +95,7 @@ def test_a_second_run_makes_nothing_and_touches_nothing(tmp_path):
 @pytest.mark.parametrize("other", [job("a", 5), job("a", 0, fingerprint="g")], ids=["inputs", "fingerprint"])
 def test_other_inputs_or_another_way_make_a_shard_anew_and_no_other(tmp_path, other):
     whole(tmp_path, job("a", 0), job("b", 1))
-    assert not is_current(other, tmp_path)
+    assert not is_current(other, tmp_path, {})
     assert whole(tmp_path, other, job("b", 1)) == ["a"]
     assert read_footer(tmp_path / "a.parquet").fingerprint == other.fingerprint
 
@@ -115,8 +124,12 @@ def test_a_failing_job_leaves_finished_shards_no_manifest_and_no_half_shard(tmp_
     whole(tmp_path, job("a", 7))
     with pytest.raises(ZeroDivisionError):
         make(tmp_path, job("a", 0), job("b", 1), function=broken_rows)
-    assert sorted(path.name for path in tmp_path.glob("*")) == ["a.parquet", "private", "rejections.parquet"]
-    assert is_current(job("a", 0), tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*")) == [
+        ".manifest.before.json",
+        "a.parquet",
+        "rejections.parquet",
+    ]
+    assert is_current(job("a", 0), tmp_path, {})
     with pytest.raises(UserError, match=r"no manifest.json"):
         Manifest.load(tmp_path)
     assert whole(tmp_path, job("a", 0), job("b", 1)) == ["b"]
@@ -156,3 +169,13 @@ def test_no_jobs_give_an_empty_dataset_with_a_manifest(tmp_path):
     whole(tmp_path)
     assert list(read(tmp_path)) == []
     assert Manifest.load(tmp_path).rows == 0
+
+
+def test_a_shard_whose_bytes_rotted_is_made_again(tmp_path):
+    before = (whole(tmp_path, job("a", 0), job("b", 1)), contents(tmp_path))[1]
+    path = tmp_path / "a.parquet"
+    # A valid Parquet file with a footer of ours, yet not the bytes that the manifest knows.
+    path.write_bytes(before["a.parquet"].replace(b"CC0-1.0", b"CC0-1.9"))
+    assert path.read_bytes() != before["a.parquet"]
+    assert whole(tmp_path, job("a", 0), job("b", 1)) == ["a"]
+    assert contents(tmp_path) == before

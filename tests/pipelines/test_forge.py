@@ -26,7 +26,8 @@ from mmtt.recipe import Recipe
 from mmtt.record import Lineage, Rejection
 from mmtt.shards import read_table
 from pipelines import manipulators
-from pipelines.forge import forge, passed
+from pipelines.forge import forge
+from pipelines.gates import passed
 from pipelines.layout import Layout
 from pipelines.progress import silent
 from pipelines.replay import replay
