@@ -25,6 +25,9 @@ FAMILIES = (
 )  # fmt: skip
 
 
+_ROUNDING = 1e-3
+
+
 class Declaration(NamedTuple):
     """What a manipulator says of itself. `regions` are those of the 21 words that it can edit."""
 
@@ -130,5 +133,7 @@ def _check_edit(target: Rgb, edit: Edit) -> None:
         raise Rejected("bad_edit", f"alpha is {edit.alpha.dtype} {edit.alpha.shape}, expected float32 of the frame")
     if not np.isfinite(edit.alpha).all():
         raise Rejected("bad_edit", "alpha is not finite")
+    if edit.alpha.min() < -_ROUNDING or edit.alpha.max() > 1 + _ROUNDING:
+        raise Rejected("bad_edit", f"alpha spans {edit.alpha.min():g} to {edit.alpha.max():g}, beyond [0, 1]")
     if edit.support is not None and (edit.support.shape != target.shape[:2] or edit.support.dtype != np.bool_):
         raise Rejected("bad_edit", "support must be bool of the frame")

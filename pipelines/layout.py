@@ -84,10 +84,13 @@ def salt(layout: Layout) -> str:
     It decides `group_id` and buckets: two machines that are to make the same bytes must share it.
 
     Raises:
-        UserError: the file is there, but holds no secret.
+        UserError: it holds no secret, or is missing though something was ingested with it.
     """
     path = layout.root / "private" / "salt"
     if not path.exists():
+        if any(layout.pristine.glob("*.parquet")):
+            hint = "Restore it, or remove pristine/ and plan/ to begin anew."
+            raise UserError(f"{path} is missing; without it every group id, bucket and split would change. {hint}")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, secrets.token_hex(16).encode())
     secret = path.read_text(encoding="utf-8", errors="backslashreplace").strip()

@@ -124,3 +124,9 @@ def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 2
     assert done.stderr.startswith("mmtt: ") and "Not a directory" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_lost_salt_is_told_before_anything_changes(copy):
+    (copy.root / "private" / "salt").unlink()
+    with pytest.raises(UserError, match="every group id, bucket and split would change"):
+        build(copy)
