@@ -34,15 +34,9 @@ _SIDE = (Rejection, Lineage)
 _ASIDE = ".manifest.before.json"
 
 
-def is_current(job: ShardJob, directory: Path, known: Mapping[str, str]) -> bool:
-    """Whether the job's shard and its side tables exist and were made from these very inputs in this very way.
-
-    `known` are the digests of the last manifest: a shard whose bytes changed since is not trusted.
-    """
-    path = directory / f"{job.name}.parquet"
-    footer = read_footer(path)
-    if job.name in known and (not path.exists() or file_sha256(path) != known[job.name]):
-        return False
+def is_current(job: ShardJob, directory: Path) -> bool:
+    """Whether the job's shard and its side tables exist and were made from these very inputs in this very way."""
+    footer = read_footer(directory / f"{job.name}.parquet")
     if footer is None or (footer.input_digest, footer.fingerprint) != (job.input_digest, job.fingerprint):
         return False
     sides = {side_path(directory, job.name, c): footer.side.get(c.__name__) for c in _SIDE}
@@ -69,10 +63,10 @@ def make_shard(rows: Rows, directory: Path, job: ShardJob) -> str:
     return job.name
 
 
-def stale(jobs: Sequence[ShardJob], directory: Path) -> list[ShardJob]:
-    """Return the jobs whose shards must be made."""
-    known = _last_known(directory)
-    return [job for job in jobs if not is_current(job, directory, known)]
+def _rotten(directory: Path, known: Mapping[str, str]) -> list[Path]:
+    """Shards whose bytes are not those that the last manifest knows."""
+    paths = {directory / f"{name}.parquet": sha256 for name, sha256 in known.items()}
+    return [path for path, sha256 in paths.items() if path.exists() and file_sha256(path) != sha256]
 
 
 def _last_known(directory: Path) -> dict[str, str]:
@@ -82,6 +76,10 @@ def _last_known(directory: Path) -> dict[str, str]:
     with suppress(OSError, ValueError):
         return dict(json.loads((directory / _ASIDE).read_text(encoding="utf-8")))
     return {}
+
+
+def _set_aside(directory: Path, known: Mapping[str, str]) -> None:
+    write_atomically(directory / _ASIDE, json.dumps(known, sort_keys=True).encode())
 
 
 def run(
@@ -95,16 +93,21 @@ def run(
 
     The manifest steps aside first when anything is to change, so that a reader never trusts one that lies.
     """
-    due = stale(jobs, directory)
     known = _last_known(directory)
+    rotten = _rotten(directory, known)
+    untrusted = {path.stem for path in rotten}
+    due = [job for job in jobs if job.name in untrusted or not is_current(job, directory)]
     wanted = {f"{job.name}.parquet" for job in jobs} | {REJECTIONS}
     orphans = [path for path in directory.glob("*.parquet") if path.name not in wanted]
     if due or orphans:
-        kept = {name: sha256 for name, sha256 in known.items() if name not in {job.name for job in due}}
-        write_atomically(directory / _ASIDE, json.dumps(kept, sort_keys=True).encode())
+        _set_aside(directory, known)
         (directory / MANIFEST).unlink(missing_ok=True)
-    for path in [*orphans, *_orphaned_sides(jobs, directory)]:
+    # A rotten shard goes before anything is made, so that no stage carries rows over from it.
+    for path in {*orphans, *rotten, *_orphaned_sides(jobs, directory)}:
         path.unlink()
+    if due or orphans:
+        # Only now: a run killed before this line must still know which shards were rotten.
+        _set_aside(directory, {name: known[name] for name in known if name not in {job.name for job in due}})
     for _ in progress(due, executor(partial(make_shard, rows, directory), due)):
         pass
     return due

@@ -1,1 +1,1 @@
-"""Pristine faces in, published dataset out: ingest, plan, forge, overview."""
+"""Pristine faces in, checked dataset out: ingest, plan, forge, overview."""

@@ -3,8 +3,9 @@
 DIR/
   recipe.yaml  sources.csv  photos/  landmarks.json     what the curator brings
   pristine/  forged/                                    shards, manifests, rejections
-  plan/splits.parquet  plan/plan.parquet                what was decided
-  private/lineage.parquet  private/salt                 never published
+  plan/splits.parquet  plan/plan.parquet  plan/basis    what was decided, and from what
+  private/lineage.parquet  private/salt                 never published,
+  private/pristine/  private/forged/                    nor are the side tables of each shard
   overview.html                                         what came out
 """
 

@@ -74,7 +74,7 @@ def test_a_stage_makes_shards_sides_and_manifest(tmp_path):
     assert [r.record_id for r in read(tmp_path)] == [make_record(seed, 16).record_id for seed in (0, 1, 2)]
     assert read_table(side_path(tmp_path, "a", Lineage), Lineage) == [lineage(0), lineage(1)]
     assert Manifest.load(tmp_path).rejections == {"no_face": 1}
-    assert all(is_current(each, tmp_path, {}) for each in jobs)
+    assert all(is_current(each, tmp_path) for each in jobs)
 
 
 def test_any_number_of_workers_gives_the_same_bytes(tmp_path):
@@ -95,7 +95,7 @@ def test_a_second_run_makes_nothing_and_touches_nothing(tmp_path):
 @pytest.mark.parametrize("other", [job("a", 5), job("a", 0, fingerprint="g")], ids=["inputs", "fingerprint"])
 def test_other_inputs_or_another_way_make_a_shard_anew_and_no_other(tmp_path, other):
     whole(tmp_path, job("a", 0), job("b", 1))
-    assert not is_current(other, tmp_path, {})
+    assert not is_current(other, tmp_path)
     assert whole(tmp_path, other, job("b", 1)) == ["a"]
     assert read_footer(tmp_path / "a.parquet").fingerprint == other.fingerprint
 
@@ -129,7 +129,7 @@ def test_a_failing_job_leaves_finished_shards_no_manifest_and_no_half_shard(tmp_
         "a.parquet",
         "rejections.parquet",
     ]
-    assert is_current(job("a", 0), tmp_path, {})
+    assert is_current(job("a", 0), tmp_path)
     with pytest.raises(UserError, match=r"no manifest.json"):
         Manifest.load(tmp_path)
     assert whole(tmp_path, job("a", 0), job("b", 1)) == ["b"]

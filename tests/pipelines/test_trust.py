@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from mmtt.check import verify_all
 from mmtt.cli import app, application
 from mmtt.errors import UserError
 from mmtt.executors import serial
+from mmtt.files import replacing
 from mmtt.manifest import shard_paths
 from mmtt.recipe import Recipe
-from mmtt.shards import Lookup
+from mmtt.record import Record
+from mmtt.shards import Lookup, Shard, ShardWriter, read_footer
 from pipelines.forge import forge, render_job
 from pipelines.plan import plan
 from pipelines.progress import silent
@@ -130,3 +133,17 @@ def test_a_lost_salt_is_told_before_anything_changes(copy):
     (copy.root / "private" / "salt").unlink()
     with pytest.raises(UserError, match="every group id, bucket and split would change"):
         build(copy)
+
+
+def test_an_edited_pristine_shard_is_made_again_from_the_photos_not_from_itself(copy):
+    path = next(copy.pristine.glob("bucket-*.parquet"))
+    whole = path.read_bytes()
+    rows = list(Shard(path).records())
+    with replacing(path) as temporary:
+        writer = ShardWriter(temporary, Record)
+        for row in rows:
+            writer.add(replace(row, licence="PD"))
+        writer.close(read_footer(path))
+    assert run("verify", copy.root).exit_code == 2
+    build(copy)
+    assert path.read_bytes() == whole
