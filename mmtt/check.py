@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mmtt import images, masks
 from mmtt.errors import MmttError, UserError
-from mmtt.faces import Face
+from mmtt.faces import face_of
 from mmtt.files import file_sha256
 from mmtt.landmarks import SCHEMES
 from mmtt.manifest import MANIFEST, REJECTIONS, Manifest, shard_paths
@@ -87,7 +87,7 @@ def _check_pristine(record: Record, mask: images.Gray) -> list[str]:
 def _check_edit(record: Record, rule: MaskRule, image: images.Rgb, mask: images.Gray) -> list[str]:
     if not mask.any():
         return ["the mask of a forgery is empty"]
-    if rule in (MaskRule.IMPORTED, MaskRule.NULL_EDIT):
+    if rule is MaskRule.IMPORTED:
         return []
     if record.pristine is None or record.alpha is None or record.change is None or record.parameters is None:
         return [f"rule '{rule}' needs pristine, alpha, change and parameters"]
@@ -99,7 +99,7 @@ def _check_edit(record: Record, rule: MaskRule, image: images.Rgb, mask: images.
     if target.shape != image.shape or {alpha.shape, change.shape} != {mask.shape}:
         return ["pristine, alpha, change and image differ in size"]
     faults = [*_check_pixels(target, image, alpha, change), *_check_features(record, change, mask)]
-    if rule is MaskRule.BLEND:
+    if rule in (MaskRule.BLEND, MaskRule.NULL_EDIT):
         if not np.array_equal(mask, masks.derive_mask(rule, alpha, change, tau=record.mask_tau)):
             faults.append("the mask does not follow from alpha and change")
     elif (mask.astype(bool) & (alpha == 0)).any():
@@ -124,8 +124,7 @@ def _check_features(record: Record, change: images.Gray, mask: images.Gray) -> l
     mean = float(change[mask > 0].mean())
     if record.change_mean is None or abs(record.change_mean - mean) > 1e-3 * max(mean, 1):
         faults.append(f"change_mean is {record.change_mean}, the mean of change inside the mask {mean:.3f}")
-    face = Face(np.asarray(record.landmarks, np.float32), record.landmark_scheme)
-    shares = edited_shares(face, mask)
+    shares = edited_shares(face_of(record), mask)
     if record.regions != list(shares) or not np.allclose(record.region_shares, list(shares.values()), atol=1e-4):
         faults.append("regions do not follow from mask and landmarks")
     return faults

@@ -50,7 +50,7 @@ def violations(manipulator: Manipulator, cases: Sequence[Case]) -> list[str]:
 
 
 def _declared(manipulator: Manipulator) -> list[str]:
-    declared, found = manipulator.declaration, []
+    declared, found = manipulator.declare(), []
     if declared.family not in FAMILIES:
         found.append(f"family '{declared.family}' is none of {', '.join(FAMILIES)}")
     unknown = set(declared.regions) - set(REGIONS)
@@ -61,13 +61,13 @@ def _declared(manipulator: Manipulator) -> list[str]:
 
 def plan_case(manipulator: Manipulator, case: Case) -> dict[str, Any]:
     """Return the parameters that a manipulator plans for a case."""
-    source = case.source_face if manipulator.declaration.needs_source else None
+    source = case.source_face if manipulator.declare().needs_source else None
     return manipulator.plan(case.target_face, source, np.random.default_rng(case.seed))
 
 
 def job(manipulator: Manipulator, case: Case, parameters: dict[str, Any]) -> Job:
     """Return the job of a case."""
-    swaps = manipulator.declaration.needs_source
+    swaps = manipulator.declare().needs_source
     return Job(
         case.target,
         case.target_face,
@@ -91,7 +91,7 @@ def _try(manipulator: Manipulator, case: Case, found: list[str]) -> Forged:
     note(json.loads(written) == parameters, "the plan does not survive JSON (tuples? numpy numbers?)")
     note(set(parameters.get("regions", ["?"])) <= set(REGIONS), "the plan names no `regions` of the 21 words")
     edit = manipulator.render([job(manipulator, case, json.loads(written))])[0]
-    forged = finish(case.target, edit, manipulator.declaration.mask_rule, 0)
+    forged = finish(case.target, edit, manipulator.declare().mask_rule, 0)
     _same_in_batch(manipulator, case, parameters, edit, note)
     note(bool((case.target == target).all() and (case.source == source).all()), "the inputs were written to")
     note(_global_generators() == before, "a global random generator was used")
@@ -115,7 +115,7 @@ def _same_in_batch(
         and np.array_equal(other.image[edit.alpha > 0], edit.image[edit.alpha > 0])
         for other in both
     )
-    note(same or not manipulator.declaration.deterministic, "the same job gives other bytes in a batch, or twice")
+    note(same or not manipulator.declare().deterministic, "the same job gives other bytes in a batch, or twice")
 
 
 def _pixels(case: Case, forged: Forged, note: Callable[[bool, str], None]) -> None:

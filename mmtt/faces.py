@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from mmtt import landmarks as lm
 from mmtt.errors import Rejected
-from mmtt.images import Rgb
+from mmtt.images import Gray, Rgb, decode_gray
 from mmtt.landmarks import Points
+from mmtt.record import Record
 
 Matrix = npt.NDArray[np.float64]
 
@@ -35,12 +36,20 @@ TEMPLATES = MappingProxyType({
 
 @dataclass(frozen=True)
 class Face:
-    """A face in an image: landmarks float32 N×2 (x y in pixels), their scheme, who found them, how sure (0–1)."""
+    """A face in an image: landmarks float32 N×2 (x y in pixels), their scheme, who found them, how sure (0–1).
+
+    embedding: float32 D of unit length, who it is; only for grouping.
+    parsing_png: the face's parts as a label map of the whole frame (see `mmtt.parsing`), decoded when asked for.
+    parsed: which of the 21 region words that map outlines.
+    """
 
     landmarks: Points
     scheme: str
     finder: str = "unknown"
     score: float = 1.0
+    embedding: Points | None = None
+    parsing_png: bytes | None = None
+    parsed: tuple[str, ...] = ()
 
     @cached_property
     def points_68(self) -> Points:
@@ -82,9 +91,25 @@ class Face:
         """A closed outline, float32 N×2, or None where the scheme has no such contour."""
         return lm.contour(self.landmarks, self.scheme, name)
 
+    @cached_property
+    def parsing(self) -> Gray | None:
+        """The label map, uint8 H×W, of the frame; None where the face was not parsed."""
+        return None if self.parsing_png is None else decode_gray(self.parsing_png)
+
     def moved(self, matrix: Matrix) -> "Face":
-        """The same face after a 2×3 affine map of the picture."""
-        return replace(self, landmarks=transform(self.landmarks, matrix))
+        """The same face after a 2×3 affine map of the picture; its label map, which has pixels, stays behind."""
+        return replace(self, landmarks=transform(self.landmarks, matrix), parsing_png=None)
+
+
+def face_of(record: Record) -> Face:
+    """Return the face of a record, in the pixels of its image."""
+    return Face(
+        np.asarray(record.landmarks, np.float32),
+        record.landmark_scheme,
+        record.landmark_finder,
+        parsing_png=record.parsing,
+        parsed=tuple(record.parsed_regions),
+    )
 
 
 class FaceFinder(Protocol):

@@ -40,6 +40,7 @@ class Declaration(NamedTuple):
     needs_source: bool = False
     deterministic: bool = True
     code_licence: str = "Apache-2.0"
+    code_sha256: str | None = None
     weights_licence: str | None = None
     weights_sha256: str | None = None
 
@@ -61,11 +62,19 @@ class Edit(NamedTuple):
     image: RGB uint8 H×W×3, the edited pixels in the target's frame; only where alpha > 0 do they matter.
     alpha: float32 H×W in [0, 1], how much of `image` is to be blended at each pixel.
     support: bool H×W; for warps, displaced by more than half a pixel; for inpainting, the hole.
+    null: RGB uint8 H×W×3, for full-frame edits: what the same model gives when it is asked for nothing.
+    intent: bool H×W, for full-frame edits: the area that was asked for.
+    raw: RGB uint8 of any size, the program's own output where the recipe keeps it.
+    log: what the program said; private.
     """
 
     image: Rgb
     alpha: npt.NDArray[np.float32]
     support: npt.NDArray[np.bool_] | None = None
+    null: Rgb | None = None
+    intent: npt.NDArray[np.bool_] | None = None
+    raw: Rgb | None = None
+    log: str | None = None
 
 
 class Manipulator(BaseModel, ABC):
@@ -73,6 +82,14 @@ class Manipulator(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     declaration: ClassVar[Declaration]
+
+    def declare(self) -> Declaration:
+        """Return the declaration with these options; programs that use weights or other code add their digests.
+
+        Raises:
+            UserError: weights or code that the options name are absent.
+        """
+        return self.declaration
 
     @abstractmethod
     def plan(self, target: Face, source: Face | None, rng: np.random.Generator) -> dict[str, Any]:
@@ -100,28 +117,35 @@ def blame(error: Exception) -> Rejected:
 
 
 class Forged(NamedTuple):
-    """A finished forgery: image RGB uint8 H×W×3; alpha, change and mask uint8 H×W."""
+    """A finished forgery: image RGB uint8 H×W×3; alpha, change and mask uint8 H×W; the tau of its mask rule."""
 
     image: Rgb
     alpha: Gray
     change: Gray
     mask: Gray
+    tau: int
 
 
 def finish(target: Rgb, edit: Edit, rule: MaskRule, tau: int) -> Forged:
     """Composite an edit over its target (RGB uint8 H×W×3) and derive change and mask.
 
+    `tau` is the recipe's; under `null_edit` the model's own noise on this very target takes its place.
+
     Raises:
         Rejected: `bad_edit` when shapes or types break the contract, `empty_mask` when nothing changed.
     """
     _check_edit(target, edit)
+    if rule is MaskRule.NULL_EDIT:
+        if edit.null is None:
+            raise Rejected("bad_edit", "a full-frame edit must return its null edit")
+        tau = masks.null_tau(masks.change_map(target, edit.null))
     alpha = masks.quantise_alpha(edit.alpha)
     image = masks.composite(target, edit.image, alpha)
     change = masks.change_map(target, image)
     mask = masks.derive_mask(rule, alpha, change, tau=tau, support=edit.support)
     if not mask.any() or not change.any():
         raise Rejected("empty_mask", "the edit changed no pixel")
-    return Forged(image, alpha, change, mask)
+    return Forged(image, alpha, change, mask, tau)
 
 
 def _check_edit(target: Rgb, edit: Edit) -> None:
@@ -135,5 +159,10 @@ def _check_edit(target: Rgb, edit: Edit) -> None:
         raise Rejected("bad_edit", "alpha is not finite")
     if edit.alpha.min() < -_ROUNDING or edit.alpha.max() > 1 + _ROUNDING:
         raise Rejected("bad_edit", f"alpha spans {edit.alpha.min():g} to {edit.alpha.max():g}, beyond [0, 1]")
-    if edit.support is not None and (edit.support.shape != target.shape[:2] or edit.support.dtype != np.bool_):
-        raise Rejected("bad_edit", "support must be bool of the frame")
+    for name, area in (("support", edit.support), ("intent", edit.intent)):
+        if area is not None and (area.shape != target.shape[:2] or area.dtype != np.bool_):
+            raise Rejected("bad_edit", f"{name} must be bool of the frame")
+    if edit.null is not None and (edit.null.shape != target.shape or edit.null.dtype != np.uint8):
+        raise Rejected("bad_edit", f"null is {edit.null.dtype} {edit.null.shape}, target uint8 {target.shape}")
+    if edit.raw is not None and (edit.raw.ndim != 3 or edit.raw.shape[2] != 3 or edit.raw.dtype != np.uint8):
+        raise Rejected("bad_edit", f"raw is {edit.raw.dtype} {edit.raw.shape}, expected uint8 H×W×3")

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from mmtt.images import Gray, Rgb
 
 PINHOLE_FRAC = 0.001
+NULL_PERCENTILE = 99.5
 
 
 class MaskRule(StrEnum):
@@ -41,6 +42,14 @@ def composite(target: Rgb, edited: Rgb, alpha: Gray) -> Rgb:
     return result
 
 
+def null_tau(noise: Gray) -> int:
+    """Return the change, 0–255, above which a full-frame edit did more than the model does when asked for nothing.
+
+    `noise` is the change map, uint8 H×W, of the null edit; the bound is its 99.5th percentile.
+    """
+    return int(np.percentile(noise, NULL_PERCENTILE, method="higher"))
+
+
 def _window(alpha: Gray) -> tuple[slice, slice]:
     x, y, width, height = cv2.boundingRect(alpha)
     return slice(y, y + height), slice(x, x + width)
@@ -58,10 +67,10 @@ def derive_mask(
     """Return the ground-truth mask, uint8 {0, 255} H×W.
 
     Args:
-        rule: `blend`, `support` or `hole`; the other rules do not come from a composite.
+        rule: `blend`, `support`, `hole` or `null_edit`; the other rules do not follow from an edit.
         alpha: uint8 H×W, as composited.
         change: uint8 H×W, before any encoding.
-        tau: `blend` only: a pixel counts as altered when its change is above this, 0–255.
+        tau: `blend` and `null_edit`: a pixel counts as altered when its change is above this, 0–255.
         support: bool H×W; required by `support` (displaced by more than half a pixel) and `hole` (the hole).
     """
     if rule is MaskRule.BLEND:
@@ -72,6 +81,8 @@ def derive_mask(
         if support is None:
             raise ValueError(f"an edit under the rule '{rule}' must say its support")
         return (support & (alpha > 0)).astype(np.uint8) * np.uint8(255)
+    if rule is MaskRule.NULL_EDIT:
+        return (change > tau).astype(np.uint8) * np.uint8(255)
     raise ValueError(f"no mask follows from a composite under the rule '{rule}'")
 
 

@@ -18,6 +18,7 @@ SPLITS = ("train", "validation", "test")
 
 M = TypeVar("M", bound=BaseModel)
 Share = Annotated[float, Field(ge=0, le=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Loader(yaml.SafeLoader):
@@ -41,7 +42,13 @@ class Section(BaseModel):
 class IngestSection(Section):
     """How photos become pristine records."""
 
-    finders: Annotated[tuple[Literal["sidecar", "mediapipe"], ...], Field(min_length=1)] = ("sidecar", "mediapipe")
+    finders: Annotated[tuple[Literal["sidecar", "insightface", "facexlib", "mediapipe"], ...], Field(min_length=1)] = (
+        "sidecar",
+        "mediapipe",
+    )
+    parsers: tuple[Literal["celebamask_hq", "facexlib"], ...] = ()
+    embedder: Literal["none", "insightface"] = "none"
+    models: dict[str, Sha256] = {}  # digests that the user trusts in place of the known ones
     faces: Literal["all", "largest"] = "largest"
     template: Literal["ffhq_512", "arcface_112"] = "ffhq_512"
     size_px: Literal[256, 512, 1024] = 512
@@ -60,6 +67,14 @@ class DonorSection(Section):
     same_origin: bool = False
 
 
+class IdentitySection(Section):
+    """When two embeddings are one person: above a cosine that is given, or calibrated on known-different pairs."""
+
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    false_alarm_rate: Annotated[float, Field(gt=0, le=0.1)] = 1e-3
+    doubt: Annotated[float, Field(ge=0, le=0.5)] = 0.08
+
+
 class PlanSection(Section):
     """How groups are split and donors drawn."""
 
@@ -68,6 +83,7 @@ class PlanSection(Section):
     )
     near_duplicate_bits: Annotated[int, Field(ge=0, le=16)] = 6
     donors: DonorSection = DonorSection()
+    identity: IdentitySection = IdentitySection()
 
     @model_validator(mode="after")
     def _shares_make_one(self) -> Self:
@@ -116,12 +132,27 @@ class ForgeSection(Section):
         return self
 
 
+class Variant(Section):
+    """One degraded copy of every record: its name, and what is done to it, in order."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+    chain: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
+
+
+class DegradeSection(Section):
+    """Which degraded variants `mmtt degrade` makes: named sets that this package ships, and the user's own."""
+
+    presets: tuple[str, ...] = ()
+    variants: tuple[Variant, ...] = ()
+
+
 class Tolerate(Section):
     """Share of items a stage may refuse before the command ends with exit code 3."""
 
     ingest: Share = 0.5
     plan: Share = 0.5
     forge: Share = 0.5
+    degrade: Share = 0.5
 
 
 class Recipe(Section):
@@ -133,6 +164,7 @@ class Recipe(Section):
     ingest: IngestSection = IngestSection()
     plan: PlanSection = PlanSection()
     forge: ForgeSection
+    degrade: DegradeSection = DegradeSection()
     tolerate: Tolerate = Tolerate()
 
     @classmethod

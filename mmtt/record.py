@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # `datasets` stores an image as this struct; `path` stays null so that no local path can leak.
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -49,6 +49,13 @@ class Record:
         bytes | None, Column(IMAGE, "PNG, H×W, uint8: largest channel difference to `pristine`, before any encoding.")
     ] = None
     intent: Annotated[bytes | None, Column(IMAGE, "PNG, H×W, uint8: the area that was asked for (`null_edit`).")] = None
+    raw: Annotated[
+        bytes | None, Column(IMAGE, "What the program itself gave, before the composite, RGB PNG; null unless kept.")
+    ] = None
+    parsing: Annotated[
+        bytes | None,
+        Column(IMAGE, "PNG, H×W, uint8: the target's face parts, labels of CelebAMask-HQ; null if unparsed."),
+    ] = None
 
     # edit
     manipulation: Annotated[str | None, text("Family of the forgery; null if pristine.")] = None
@@ -56,6 +63,9 @@ class Record:
     manipulator_version: Annotated[str | None, text("Version of that program.")] = None
     parameters: Annotated[str | None, text("JSON: everything the program was told.")] = None
     seed: Annotated[str | None, text("Hex seed of the forgery's random generator.")] = None
+    code_sha256: Annotated[
+        str | None, text("SHA-256 over the program's checkout; null for what this package ships.")
+    ] = None
     weights_sha256: Annotated[str | None, text("SHA-256 of the learned weights; null without any.")] = None
     code_licence: Annotated[str | None, text("Licence of the program (SPDX).")] = None
     weights_licence: Annotated[str | None, text("Licence of the weights (SPDX); null without any.")] = None
@@ -80,6 +90,9 @@ class Record:
     face_score: Annotated[
         float | None, Column(pa.float32(), "What a face finder says of `image`, 0–1; 0 if lost, null if not asked.")
     ] = None
+    parsed_regions: Annotated[list[str], Column(_STRINGS, "Regions (of the 21 words) that `parsing` outlines.")] = (
+        field(default_factory=list)
+    )
     align_matrix: Annotated[list[float], Column(pa.list_(pa.float64()), "2×3 row-major: photo pixels to crop pixels.")]
     template: Annotated[str, text("Alignment template of the crop.")]
 
@@ -129,6 +142,15 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What a program said while it forged one record. Private, and no part of the dataset: it holds times and paths."""
+
+    record_id: Annotated[str, text("The forged record.")]
+    manipulator: Annotated[str, text("Program concerned.")]
+    text: Annotated[str, text("Exit code, duration, the end of what it printed.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
     """One pristine record's private ancestry. Never published."""
 
@@ -144,6 +166,9 @@ class Lineage:
     consent_expiry: Annotated[str | None, text("ISO date after which the consent ends.")]
     consent_evidence_sha256: Annotated[str | None, text("SHA-256 of the signed evidence.")]
     withdrawal: Annotated[str | None, text("Where the person can take it back.")]
+    embedding: Annotated[
+        list[float] | None, Column(pa.list_(pa.float32()), "Identity embedding of unit length; only for grouping.")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

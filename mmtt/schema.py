@@ -92,9 +92,11 @@ def _stored(value: Any, arrow_type: pa.DataType) -> Any:
 
 
 def from_mapping(row: Mapping[str, Any], row_class: type[Row]) -> Row:
-    """Turn one row of an Arrow table (`to_pylist`) back into its class."""
+    """Turn one row of an Arrow table (`to_pylist`) back into its class; absent columns take their defaults."""
     values = {}
     for name, (column, _) in columns(cast(Any, row_class)).items():
+        if name not in row:
+            continue
         value = row[name]
         values[name] = value["bytes"] if column.type == IMAGE and value is not None else value
     return row_class(**values)

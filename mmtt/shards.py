@@ -8,9 +8,9 @@ else is trusted.
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -118,10 +118,15 @@ def read_table(path: Path, row_class: type[Row]) -> list[Row]:
         raise UserError(f"{path} does not exist. Run the stage that writes it first.") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path} cannot be read as Parquet ({error}). Run the stage that writes it again.") from error
-    missing = set(arrow_schema(cast(Any, row_class)).names) - set(table.column_names)
+    missing = _required(row_class) - set(table.column_names)
     if missing:
         raise SchemaError(f"{path} lacks the column(s) {', '.join(sorted(missing))}; another version wrote it.")
     return from_table(table, row_class)
+
+
+def _required(row_class: type) -> set[str]:
+    """Columns without a default: a table written before a column with one was added can still be read."""
+    return {f.name for f in fields(row_class) if f.default is MISSING and f.default_factory is MISSING}
 
 
 def read_footer(path: Path) -> Footer | None:
@@ -140,22 +145,28 @@ def side_path(directory: Path, shard: str, row_class: type) -> Path:
 
 def _add_columns_of_version_2(table: pa.Table) -> pa.Table:
     """Version 1 knew neither `obligations` nor `mask_tau`."""
-    rows = table.num_rows
-    wanted: Mapping[str, pa.Array] = {
-        "obligations": pa.array([[]] * rows, pa.list_(pa.string())),
-        "mask_tau": pa.array([0] * rows, pa.int32()),
-    }
-    for name, values in wanted.items():
+    return _migrated(table, 2, {"obligations": [], "mask_tau": 0})
+
+
+def _add_columns_of_version_3(table: pa.Table) -> pa.Table:
+    """Version 2 knew neither `raw`, `parsing`, `parsed_regions` nor `code_sha256`."""
+    return _migrated(table, 3, {"raw": None, "parsing": None, "parsed_regions": [], "code_sha256": None})
+
+
+def _migrated(table: pa.Table, version: int, added: Mapping[str, Any]) -> pa.Table:
+    """Append columns that hold one value in every row, and note the version."""
+    types = {field.name: field.type for field in arrow_schema(Record)}
+    for name, value in added.items():
         if name not in table.column_names:
-            table = table.append_column(name, values)
+            table = table.append_column(name, pa.array([value] * table.num_rows, types[name]))
     if "schema_version" in table.column_names:
         place = table.column_names.index("schema_version")
-        table = table.set_column(place, "schema_version", pa.array([2] * rows, pa.int32()))
+        table = table.set_column(place, "schema_version", pa.array([version] * table.num_rows, pa.int32()))
     return table
 
 
 # From each older version to the next.
-MIGRATIONS: Mapping[int, Callable[[pa.Table], pa.Table]] = {1: _add_columns_of_version_2}
+MIGRATIONS: Mapping[int, Callable[[pa.Table], pa.Table]] = {1: _add_columns_of_version_2, 2: _add_columns_of_version_3}
 
 
 class Shard:

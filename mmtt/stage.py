@@ -14,7 +14,7 @@ from mmtt.errors import UserError
 from mmtt.executors import Executor
 from mmtt.files import file_sha256, replacing, write_atomically
 from mmtt.manifest import MANIFEST, REJECTIONS, Manifest, assemble_manifest
-from mmtt.record import Lineage, Record, Rejection
+from mmtt.record import Lineage, Note, Record, Rejection
 from mmtt.shards import Footer, ShardWriter, read_footer, side_path, write_table
 
 
@@ -29,7 +29,7 @@ class ShardJob:
     payload: Any
 
 
-Rows = Callable[[ShardJob], Iterable[Record | Rejection | Lineage]]
+Rows = Callable[[ShardJob], Iterable[Record | Rejection | Lineage | Note]]
 _SIDE = (Rejection, Lineage)
 _ASIDE = ".manifest.before.json"
 
@@ -45,7 +45,7 @@ def is_current(job: ShardJob, directory: Path) -> bool:
 
 def make_shard(rows: Rows, directory: Path, job: ShardJob) -> str:
     """Make one shard and its side tables; return its name. The shard is renamed last, so it vouches for them."""
-    aside: dict[type, list[Any]] = {row_class: [] for row_class in _SIDE}
+    aside: dict[type, list[Any]] = {row_class: [] for row_class in (*_SIDE, Note)}
     # Processes are the only parallelism: threads inside them would fight, and may reorder sums.
     with threadpool_limits(limits=1), replacing(directory / f"{job.name}.parquet") as temporary:
         writer = ShardWriter(temporary, Record)
@@ -54,6 +54,8 @@ def make_shard(rows: Rows, directory: Path, job: ShardJob) -> str:
                 writer.add(row)
             else:
                 aside[type(row)].append(row)
+        # Notes hold times: the shard, whose bytes must not depend on them, does not vouch for them.
+        _write_notes(side_path(directory, job.name, Note), aside.pop(Note))
         side = {}
         for row_class, noted in aside.items():
             path = side_path(directory, job.name, row_class)
@@ -61,6 +63,13 @@ def make_shard(rows: Rows, directory: Path, job: ShardJob) -> str:
             side[row_class.__name__] = file_sha256(path)
         writer.close(Footer(job.stage, job.input_digest, job.fingerprint, side=side))
     return job.name
+
+
+def _write_notes(path: Path, notes: Sequence[Note]) -> None:
+    if notes:
+        write_table(path, notes, Note)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _rotten(directory: Path, known: Mapping[str, str]) -> list[Path]:
@@ -121,5 +130,5 @@ def conclude(stage: str, jobs: Sequence[ShardJob], directory: Path, extra: Seque
 
 
 def _orphaned_sides(jobs: Sequence[ShardJob], directory: Path) -> list[Path]:
-    wanted = {side_path(directory, job.name, row_class) for job in jobs for row_class in _SIDE}
+    wanted = {side_path(directory, job.name, row_class) for job in jobs for row_class in (*_SIDE, Note)}
     return [path for path in (directory.parent / "private" / directory.name).glob("*.parquet") if path not in wanted]

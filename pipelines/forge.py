@@ -18,13 +18,14 @@ import numpy as np
 from mmtt import images, manipulator, regions
 from mmtt.errors import Rejected, UserError
 from mmtt.executors import Executor
-from mmtt.faces import Face
+from mmtt.faces import face_of
 from mmtt.files import lock
 from mmtt.ids import digest
 from mmtt.manifest import Manifest, shard_paths
 from mmtt.manipulator import Edit, Forged, Job, Manipulator, blame
+from mmtt.masks import MaskRule
 from mmtt.recipe import Entry, Recipe
-from mmtt.record import PlanRow, Record, Rejection
+from mmtt.record import Note, PlanRow, Record, Rejection
 from mmtt.shards import Lookup, read_rows, read_table
 from mmtt.stage import ShardJob, conclude, run
 
@@ -83,9 +84,18 @@ def shard_jobs(layout: Layout, recipe: Recipe) -> list[ShardJob]:
 def _pristine_index(layout: Layout) -> tuple[dict[str, str], dict[str, str]]:
     """For each pristine record, the digest of what a forgery reads of it, and the shard that holds it."""
     contents, homes = {}, {}
-    read = ["record_id", "image_sha256", "landmarks", "landmark_scheme", "origin", "origin_id", "licence", "consent"]
+    read = [
+        "record_id",
+        "image_sha256",
+        "landmarks",
+        "landmark_scheme",
+        "parsed_regions",
+        "origin",
+        "origin_id",
+        "licence",
+    ]
     for path in shard_paths(layout.pristine):
-        for row in read_rows(path, [*read, "group_id"]):
+        for row in read_rows(path, [*read, "consent", "group_id"]):
             contents[row["record_id"]] = digest(row)
             homes[row["record_id"]] = str(path)
     return contents, homes
@@ -101,7 +111,7 @@ def _shard_job(
     homes: dict[str, str],
 ) -> ShardJob:
     used = sorted({row.target_id for row in rows} | {row.source_id for row in rows if row.source_id})
-    declared = made.declaration
+    declared = made.declare()
     section = recipe.forge
     return ShardJob(
         name=f"{entry.label}-{bucket:04d}",
@@ -122,7 +132,7 @@ def _row_digest(row: PlanRow) -> list[Any]:
     return [row.record_id, row.target_id, row.source_id, row.parameters, row.seed, row.obligations]
 
 
-def forged_rows(job: ShardJob) -> Iterator[Record | Rejection]:
+def forged_rows(job: ShardJob) -> Iterator[Record | Rejection | Note]:
     """Yield the forged records and the rejections of one shard, in the plan's order."""
     payload: Payload = job.payload
     made = manipulators.make(payload.entry.use, payload.entry.options, payload.entry.label)
@@ -133,7 +143,7 @@ def forged_rows(job: ShardJob) -> Iterator[Record | Rejection]:
 
 def _forge_batch(
     made: Manipulator, payload: Payload, lookup: Lookup, rows: Sequence[PlanRow]
-) -> Iterator[Record | Rejection]:
+) -> Iterator[Record | Rejection | Note]:
     targets = [lookup.get(row.target_id) for row in rows]
     sources = [lookup.get(row.source_id) if row.source_id else None for row in rows]
     jobs = [render_job(row, t, s) for row, t, s in zip(rows, targets, sources, strict=True)]
@@ -141,8 +151,10 @@ def _forge_batch(
         try:
             if isinstance(edit, Rejected):
                 raise edit
-            forged = manipulator.finish(job.target, edit, made.declaration.mask_rule, payload.mask_tau)
-            yield forged_record(made, row, target, source, forged, payload)
+            forged = manipulator.finish(job.target, edit, made.declare().mask_rule, payload.mask_tau)
+            yield forged_record(made, row, target, source, edit, forged, payload)
+            if edit.log is not None:
+                yield Note(record_id=row.record_id, manipulator=row.entry, text=edit.log)
         except Rejected as reason:
             yield Rejection(
                 stage=STAGE,
@@ -184,13 +196,8 @@ def forge_row(made: Manipulator, row: PlanRow, lookup: Lookup, payload: Payload)
     edit = _render_one(made, job)
     if isinstance(edit, Rejected):
         raise edit
-    forged = manipulator.finish(job.target, edit, made.declaration.mask_rule, payload.mask_tau)
-    return forged_record(made, row, target, source, forged, payload)
-
-
-def face_of(record: Record) -> Face:
-    """Return the face of a record, in the pixels of its image."""
-    return Face(np.asarray(record.landmarks, np.float32), record.landmark_scheme, record.landmark_finder)
+    forged = manipulator.finish(job.target, edit, made.declare().mask_rule, payload.mask_tau)
+    return forged_record(made, row, target, source, edit, forged, payload)
 
 
 def render_job(row: PlanRow, target: Record, source: Record | None) -> Job:
@@ -213,10 +220,16 @@ def _frozen(data: bytes) -> images.Rgb:
 
 
 def forged_record(
-    made: Manipulator, row: PlanRow, target: Record, source: Record | None, forged: Forged, payload: Payload
+    made: Manipulator,
+    row: PlanRow,
+    target: Record,
+    source: Record | None,
+    edit: Edit,
+    forged: Forged,
+    payload: Payload,
 ) -> Record:
     """Return the record of a finished forgery; the one place where its images are encoded."""
-    declared = made.declaration
+    declared = made.declare()
     shares = regions.edited_shares(face_of(target), forged.mask)
     image = images.encode_png(forged.image)
     return Record(
@@ -229,16 +242,21 @@ def forged_record(
         pristine=target.image,
         alpha=images.encode_png(forged.alpha),
         change=images.encode_png(forged.change),
+        intent=None if edit.intent is None else images.encode_png(edit.intent.astype(np.uint8) * np.uint8(255)),
+        raw=None if edit.raw is None else images.encode_png(edit.raw),
+        parsing=target.parsing,
         manipulation=declared.family,
         manipulator=declared.name,
         manipulator_version=declared.version,
         parameters=row.parameters,
         seed=row.seed,
+        code_sha256=declared.code_sha256,
         weights_sha256=declared.weights_sha256,
         code_licence=declared.code_licence,
         weights_licence=declared.weights_licence,
         mask_rule=declared.mask_rule,
-        mask_tau=payload.mask_tau,
+        mask_tau=forged.tau,
+        exact_mask=declared.mask_rule is not MaskRule.NULL_EDIT,
         mask_share=np.count_nonzero(forged.mask) / forged.mask.size,
         change_mean=float(forged.change[forged.mask > 0].mean()),
         regions=list(shares),
@@ -246,6 +264,7 @@ def forged_record(
         landmarks=target.landmarks,
         landmark_scheme=target.landmark_scheme,
         landmark_finder=target.landmark_finder,
+        parsed_regions=target.parsed_regions,
         face_score=_finder().score(forged.image) if payload.find_faces else None,
         align_matrix=target.align_matrix,
         template=target.template,

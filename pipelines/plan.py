@@ -35,7 +35,7 @@ STAGE = "plan"
 VERSION = "1"
 BASIS = "basis"
 
-_COLUMNS = ["record_id", "group_id", "origin", "licence", "landmark_scheme"]
+_COLUMNS = ["record_id", "group_id", "origin", "licence", "landmark_scheme", "parsed_regions"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def plan(layout: Layout, recipe: Recipe) -> Planned:
 def basis(layout: Layout, recipe: Recipe) -> str:
     """Return the digest of all that a plan follows from: recipe, manipulators' versions, pristine records."""
     made = manipulators.from_recipe(recipe.forge.manipulators)
-    programs = [[entry.model_dump(), made[entry.label].declaration] for entry in recipe.forge.manipulators]
+    programs = [[entry.model_dump(), made[entry.label].declare()] for entry in recipe.forge.manipulators]
     pristine = file_sha256(layout.pristine / MANIFEST) if (layout.pristine / MANIFEST).exists() else None
     return digest([VERSION, recipe.seed, recipe.buckets, recipe.plan.model_dump(), programs, pristine])
 
@@ -125,7 +125,8 @@ def _pristine(layout: Layout) -> dict[str, _Pristine]:
             group = shard.group(index, [*_COLUMNS, "landmarks"])
             rows = group.select(_COLUMNS).to_pylist()
             for row, points in zip(rows, _landmarks(group.column("landmarks")), strict=True):
-                face, content = Face(points, row.pop("landmark_scheme")), digest([row, points.tobytes().hex()])
+                content = digest([row, points.tobytes().hex()])
+                face = Face(points, row.pop("landmark_scheme"), parsed=tuple(row.pop("parsed_regions")))
                 found[row["record_id"]] = _Pristine(**row, face=face, content=content)
     return dict(sorted(found.items()))
 
@@ -160,7 +161,7 @@ def _thumbnails(layout: Layout, record_ids: set[str]) -> dict[str, images.Rgb]:
 
 def entry_digest(recipe: Recipe, entry: Entry, manipulator: Manipulator) -> str:
     """Return the digest of all that decides what an entry does to a face; how many it takes has no say."""
-    declared = manipulator.declaration
+    declared = manipulator.declare()
     donors = recipe.plan.donors.model_dump() if declared.needs_source else None
     return digest([VERSION, recipe.seed, recipe.buckets, entry.label, manipulator.model_dump(), declared, donors])
 
@@ -233,7 +234,7 @@ def _row(
     split_of: Mapping[str, str],
     index: int,
 ) -> PlanRow:
-    declared = manipulator.declaration
+    declared = manipulator.declare()
     target, split = pristine[target_id], split_of[target_id]
     rng = np.random.default_rng(int(digest([recipe.seed, STAGE, target_id, entry.label, index]), 16))
     source = _donor(donors, pristine, target_id, rng) if declared.needs_source else None
@@ -244,8 +245,9 @@ def _row(
     written = json.dumps(parameters, sort_keys=True)
     seed = digest([recipe.seed, "forge", target_id, entry.label, index])[:32]
     source_id = source.record_id if source else None
+    learned = [declared.code_sha256, declared.weights_sha256] if declared.code_sha256 or declared.weights_sha256 else []
     return PlanRow(
-        record_id=derived_id("forged", target_id, source_id, declared.name, declared.version, written, seed),
+        record_id=derived_id("forged", target_id, source_id, declared.name, declared.version, written, seed, *learned),
         entry=entry.label,
         entry_digest=_basis(mark, split, target, source),
         index=index,

@@ -1,11 +1,19 @@
 """What every test shares: nothing is skipped unseen, and nothing reaches a model hub."""
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+
+# Where the only torchvision is a CUDA wheel, child processes need the shim as much as this one.
+_SUPPORT = str(Path(__file__).parent / "support")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_SUPPORT, os.environ.get("PYTHONPATH")]))
+sys.path.insert(0, _SUPPORT)
+__import__("torchvision_shim").install()
 
 _skipped: list[str] = []
 

@@ -107,7 +107,7 @@ def test_support_and_hole_masks_are_the_declared_pixels_within_alpha(rule):
         derive_mask(rule, alpha, alpha)
 
 
-@pytest.mark.parametrize("rule", [MaskRule.NONE, MaskRule.IMPORTED, MaskRule.NULL_EDIT])
+@pytest.mark.parametrize("rule", [MaskRule.NONE, MaskRule.IMPORTED])
 def test_no_mask_is_invented_for_what_was_not_composited(rule):
     with pytest.raises(ValueError, match="no mask follows"):
         derive_mask(rule, np.ones((4, 4), np.uint8), np.ones((4, 4), np.uint8))
