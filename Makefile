@@ -40,8 +40,8 @@ $(VENV)/.core: $(VENV)/.python pyproject.toml constraints.txt
 	$(PIP) --no-deps mediapipe==0.10.21
 	@touch $@
 
-# insightface is there for one group photo and one function to measure against; its dependencies are not.
+# The face libraries bring OpenCV's build with windows, whose files lie over the headless one: it comes last again.
 $(VENV)/.dev: $(VENV)/.core
-	$(PIP) -e '.[mediapipe,dev]'
-	$(PIP) --no-deps insightface
+	$(PIP) -e '.[mediapipe,insightface,facexlib,onnx,diffusion,dev]'
+	$(PIP) --no-deps --force-reinstall opencv-python-headless
 	@touch $@

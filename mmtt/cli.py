@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 bug (traceback), 2 the user's mistake, 3 more rejections t
 """
 
 import json
+import os
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from mmtt import __version__
+from mmtt import __version__, weights
 from mmtt.check import require_dataset, verify_all
 from mmtt.errors import UserError
 from mmtt.manifest import MANIFEST, Manifest
@@ -49,8 +50,16 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    models: Annotated[
+        Path | None,
+        typer.Option(envvar=weights.FOLDER, metavar="DIR", help="Folder of the weights and programs that you brought."),
+    ] = None,
 ) -> None:
     """Build, check and publish datasets of forged faces that a stranger can trust."""
+    if models is not None:
+        if not models.is_dir():
+            raise UserError(f"--models names {models}, which is not a folder.")
+        os.environ[weights.FOLDER] = str(models.resolve())  # where worker processes look, too
 
 
 @app.command("verify")
