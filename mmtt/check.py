@@ -2,14 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from mmtt import images, masks
+from mmtt import images, masks, parsing
 from mmtt.errors import MmttError, UserError
 from mmtt.faces import face_of
 from mmtt.files import file_sha256
@@ -18,7 +18,7 @@ from mmtt.manifest import MANIFEST, REJECTIONS, Manifest, shard_paths
 from mmtt.manipulator import FAMILIES
 from mmtt.masks import MaskRule
 from mmtt.recipe import SPLITS
-from mmtt.record import SCHEMA_VERSION, Record, Rejection
+from mmtt.record import MASTER, SCHEMA_VERSION, Record, Rejection
 from mmtt.regions import REGIONS, edited_shares
 from mmtt.shards import Shard, read_rows, read_table
 
@@ -27,8 +27,9 @@ def check(record: Record) -> list[str]:
     """Return what is wrong with a record, as sentences; an empty list when it may be trusted.
 
     Every rule: sizes equal, mask exactly {0, 255}, bytes as their digest says, names of the closed
-    vocabularies. Pristine: mask all zero. Composited rules: pixels with alpha 0 equal the target's bit for
-    bit, `change` is the difference, the mask follows its rule and is not empty.
+    vocabularies. Pristine: mask all zero. Forged: mask not empty. Masters of composited rules: pixels with
+    alpha 0 equal the target's bit for bit, `change` is the difference, the mask follows its rule. Degraded
+    variants say what was done to them, and their mask lies where alpha is above 0; a codec leaves no bit alone.
     """
     try:
         rule = MaskRule(record.mask_rule)
@@ -38,10 +39,13 @@ def check(record: Record) -> list[str]:
         image, mask = images.decode_rgb(record.image), images.decode_gray(record.mask)
     except ValueError:
         return ["image or mask cannot be decoded as RGB PNG and single-channel PNG"]
-    faults = [*_check_words(record), *_check_shape(record, (image.shape[0], image.shape[1]), mask)]
+    hw = (image.shape[0], image.shape[1])
+    faults = [*_check_words(record), *_check_degradations(record), *_check_shape(record, hw, mask)]
     if not faults:
         pristine = record.manipulation is None
         faults = _check_pristine(record, mask) if pristine else _check_edit(record, rule, image, mask)
+        if not faults and abs(record.mask_share - np.count_nonzero(mask) / mask.size) > 1e-5:
+            faults.append("mask_share is not the share that the mask covers")
     return faults
 
 
@@ -63,6 +67,17 @@ def _check_words(record: Record) -> list[str]:
     return faults
 
 
+def _check_degradations(record: Record) -> list[str]:
+    if record.variant == MASTER:
+        return ["a master has degradations"] if record.degradations else []
+    faults = [] if record.degradations else [f"variant '{record.variant}' does not say what was done to it"]
+    for place, text in enumerate(record.degradations):
+        said = _json_object(text)
+        if said is None or not isinstance(said.get("op"), str):
+            faults.append(f"degradation {place} is no JSON object that names an `op`")
+    return faults
+
+
 def _check_shape(record: Record, hw: tuple[int, int], mask: images.Gray) -> list[str]:
     faults = []
     if mask.shape != hw:
@@ -71,7 +86,31 @@ def _check_shape(record: Record, hw: tuple[int, int], mask: images.Gray) -> list
         faults.append("mask holds values other than 0 and 255")
     if images.sha256(record.image) != record.image_sha256:
         faults.append("image_sha256 is not that of the image's bytes")
-    return faults
+    planes = {name: _plane(getattr(record, name), hw) for name in ("intent", "parsing")}
+    for name, plane in planes.items():
+        if plane is None and getattr(record, name) is not None:
+            faults.append(f"{name} is no single-channel PNG of the image's size")
+    return [*faults, *_check_parsing(record, planes["parsing"])]
+
+
+def _plane(data: bytes | None, hw: tuple[int, int]) -> images.Gray | None:
+    """A stored picture of one channel and the image's size; None for anything else."""
+    try:
+        plane = None if data is None else images.decode_gray(data)
+    except ValueError:
+        return None
+    return plane if plane is not None and plane.shape == hw else None
+
+
+def _check_parsing(record: Record, labels: images.Gray | None) -> list[str]:
+    if labels is None:
+        return ["parsed_regions without a label map"] if record.parsed_regions else []
+    if int(labels.max(initial=0)) >= len(parsing.LABELS):
+        return ["parsing holds a label that is none"]
+    # A degraded copy may have lost some of what its master shows, never gained.
+    words, said = set(parsing.parsed_words(labels)), set(record.parsed_regions)
+    fits = said == words if record.variant == MASTER else said <= words
+    return [] if fits else ["parsed_regions are not what the label map shows"]
 
 
 def _check_pristine(record: Record, mask: images.Gray) -> list[str]:
@@ -98,24 +137,25 @@ def _check_edit(record: Record, rule: MaskRule, image: images.Rgb, mask: images.
         return ["pristine, alpha or change cannot be decoded as RGB PNG and single-channel PNG"]
     if target.shape != image.shape or {alpha.shape, change.shape} != {mask.shape}:
         return ["pristine, alpha, change and image differ in size"]
-    faults = [*_check_pixels(target, image, alpha, change), *_check_features(record, change, mask)]
-    if rule in (MaskRule.BLEND, MaskRule.NULL_EDIT):
+    faults = _check_features(record, change, mask)
+    if record.variant == MASTER:
+        faults += _check_pixels(target, image, alpha, change)
+    if record.variant == MASTER and rule in (MaskRule.BLEND, MaskRule.NULL_EDIT):
         if not np.array_equal(mask, masks.derive_mask(rule, alpha, change, tau=record.mask_tau)):
             faults.append("the mask does not follow from alpha and change")
     elif (mask.astype(bool) & (alpha == 0)).any():
         faults.append("the mask covers pixels with alpha 0")
-    if not _is_json_object(record.parameters):
+    if _json_object(record.parameters) is None:
         faults.append("parameters are no JSON object")
-    if abs(record.mask_share - np.count_nonzero(mask) / mask.size) > 1e-5:
-        faults.append("mask_share is not the share that the mask covers")
     return faults
 
 
-def _is_json_object(text: str) -> bool:
+def _json_object(text: str) -> dict[str, Any] | None:
     try:
-        return isinstance(json.loads(text), dict)
+        said = json.loads(text)
     except ValueError:
-        return False
+        return None
+    return said if isinstance(said, dict) else None
 
 
 def _check_features(record: Record, change: images.Gray, mask: images.Gray) -> list[str]:
@@ -176,7 +216,7 @@ def verify_all(folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
     """Yield (where, what is wrong) for several folders of one dataset, and for what ties them together.
 
     A folder without a manifest is a fault. Every forged record's target and donor must be there, and its
-    `pristine` must be the target's image.
+    `pristine` must be the target's image. Every variant's master must be there, with another image.
     """
     finished = []
     for folder in folders:
@@ -192,24 +232,36 @@ def verify_all(folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
 def _verify_lineage(folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
     paths = [path for folder in folders for path in shard_paths(folder) if path.exists()]
     images_of: dict[str, str] = {}
+    pristine: set[str] = set()
     try:
         for path in paths:
-            for row in read_rows(path, ["record_id", "image_sha256", "target_id"]):
-                images_of.update({row["record_id"]: row["image_sha256"]} if row["target_id"] is None else {})
+            for row in read_rows(path, ["record_id", "image_sha256", "target_id", "variant"]):
+                if row["variant"] == MASTER:
+                    images_of[row["record_id"]] = row["image_sha256"]
+                    pristine.update([row["record_id"]] if row["target_id"] is None else [])
         for path in paths:
-            for row in read_rows(path, ["record_id", "target_id", "source_id", "pristine"]):
-                yield from ((f"{path.name}:{row['record_id']}", what) for what in _ties(row, images_of))
+            for row in read_rows(path, _TIED):
+                yield from ((f"{path.name}:{row['record_id']}", what) for what in _ties(row, images_of, pristine))
     except (MmttError, pa.ArrowException, OSError) as error:
         yield path.name, str(error)
 
 
-def _ties(row: Mapping[str, Any], images_of: Mapping[str, str]) -> Iterator[str]:
+_TIED = ["record_id", "variant", "image_sha256", "target_id", "source_id", "pristine"]
+
+
+def _ties(row: Mapping[str, Any], images_of: Mapping[str, str], pristine: Set[str]) -> Iterator[str]:
     for name in ("target_id", "source_id"):
-        if row[name] is not None and row[name] not in images_of:
+        if row[name] is not None and row[name] not in pristine:
             yield f"{name} {row[name]} is no pristine record of this dataset"
-    known = images_of.get(row["target_id"])
-    if known and row["pristine"] is not None and images.sha256(row["pristine"]["bytes"]) != known:
-        yield "pristine is not the target's image"
+    if row["variant"] != MASTER:
+        own = images_of.get(row["record_id"])
+        if own is None:
+            yield f"variant '{row['variant']}' is of no master of this dataset"
+        elif own == row["image_sha256"]:
+            yield f"variant '{row['variant']}' has the image of its master"
+    elif row["target_id"] in pristine and row["pristine"] is not None:
+        same = images.sha256(row["pristine"]["bytes"]) == images_of[row["target_id"]]
+        yield from () if same else ["pristine is not the target's image"]
 
 
 def _verify_totals(directory: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:

@@ -47,9 +47,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
     models: Annotated[
         Path | None,
         typer.Option(envvar=weights.FOLDER, metavar="DIR", help="Folder of the weights and programs that you brought."),

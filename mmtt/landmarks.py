@@ -71,6 +71,40 @@ _MESH_CONTOURS = MappingProxyType({
     ),
 })  # fmt: skip
 
+# InsightFace's `2d106det` numbers its points in the alphabetical order of the names that Face++ gives them
+# ("Points mark-up (ordered by point names)": alignment/coordinate_reg/README.md in deepinsight/insightface):
+# contour_chin, contour_left1, contour_left10, … Its names mean left and right as seen in the picture.
+_106_TO_68 = (
+    1, 10, 12, 14, 16, 3, 5, 7, 0, 23, 21, 19, 32, 30, 28, 26, 17,
+    43, 48, 49, 51, 50, 102, 103, 104, 105, 101, 72, 73, 74, 86, 78, 79, 80, 85, 84,
+    35, 41, 42, 39, 37, 36, 89, 95, 96, 93, 91, 90,
+    52, 64, 63, 71, 67, 68, 61, 58, 59, 53, 56, 55, 65, 66, 62, 70, 69, 57, 60, 54,
+)  # fmt: skip
+_106_CONTOURS = MappingProxyType({
+    "right_eye": (35, 41, 40, 42, 39, 37, 33, 36),
+    "left_eye": (89, 95, 94, 96, 93, 91, 87, 90),
+    "right_brow": (43, 48, 49, 51, 50, 46, 47, 45, 44),
+    "left_brow": (102, 103, 104, 105, 101, 100, 99, 98, 97),
+    "lips_outer": (52, 64, 63, 71, 67, 68, 61, 58, 59, 53, 56, 55),
+    "lips_inner": (65, 66, 62, 70, 69, 57, 60, 54),
+    "nose": (72, 81, 82, 83, 84, 85, 80, 79, 78, 77, 76, 75),
+})  # fmt: skip
+
+# WFLW's 98 points (Wu et al., "Look at Boundary", 2018): the outline from the picture's left, brows along the
+# upper edge and back along the lower, eyes over the upper lid and back, lips likewise, then the pupils.
+_98_TO_68 = (
+    *range(0, 33, 2), *range(33, 38), *range(42, 47), *range(51, 60),
+    60, 61, 63, 64, 65, 67, 68, 69, 71, 72, 73, 75, *range(76, 96),
+)  # fmt: skip
+_98_CONTOURS = MappingProxyType({
+    "right_eye": tuple(range(60, 68)),
+    "left_eye": tuple(range(68, 76)),
+    "right_brow": tuple(range(33, 42)),
+    "left_brow": tuple(range(42, 51)),
+    "lips_outer": tuple(range(76, 88)),
+    "lips_inner": tuple(range(88, 96)),
+})  # fmt: skip
+
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     {
         "ibug_68": Scheme("ibug_68", 68, tuple(range(68))),
@@ -78,6 +112,8 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
         "mediapipe_478": Scheme(
             "mediapipe_478", 478, _MESH_TO_68, _MESH_CONTOURS, ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))
         ),
+        "insightface_106": Scheme("insightface_106", 106, _106_TO_68, _106_CONTOURS, ((38,), (92,))),
+        "wflw_98": Scheme("wflw_98", 98, _98_TO_68, _98_CONTOURS, ((96,), (97,))),
     }
 )
 

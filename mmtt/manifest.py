@@ -3,18 +3,27 @@
 A folder of shards holds `<shard>.parquet` (records), `rejections.parquet` (every item that was refused, with
 its reason), `manifest.json` (rows, bytes and SHA-256 of each shard, counts, schema version) and `.lock` (held by
 the one process that writes there). What a stage noted beside a shard lies in `../private/`, in a folder of the
-same name.
+same name; `environment.json` there notes where each shard was made, so that a later run elsewhere, which keeps shards
+that are current, does not claim them for itself.
 """
 
 import json
+import platform
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import cv2
+import numpy as np
 import pyarrow.parquet as pq
 
+from mmtt import __version__
 from mmtt.errors import UserError
 from mmtt.files import file_sha256, write_atomically
 from mmtt.record import SCHEMA_VERSION, Record, Rejection
@@ -22,6 +31,9 @@ from mmtt.shards import Shard, read_footer, read_rows, read_table, require_known
 
 MANIFEST = "manifest.json"
 REJECTIONS = "rejections.parquet"
+_ENVIRONMENT = "environment.json"
+# Besides numpy and OpenCV, what pixels pass through; an absent one has no say.
+_COMPUTING = ("scikit-image", "onnxruntime", "torch", "diffusers")
 
 
 @dataclass(frozen=True)
@@ -36,13 +48,18 @@ class ShardInfo:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a directory of shards holds; its presence says that the stage came to its end."""
+    """What a directory of shards holds; its presence says that the stage came to its end.
+
+    environment: where the shards were made (see `environment`); `a | b` where they came from several, empty where an
+        older mmtt did not note it.
+    """
 
     stage: str
     schema_version: int
     rows: int
     rejections: dict[str, int]
     shards: list[ShardInfo]
+    environment: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the manifest as JSON text that ends in a newline; equal manifests give equal text."""
@@ -65,6 +82,27 @@ class Manifest:
             raise UserError(f"{directory} has no {MANIFEST}. {hint}") from None
         except (ValueError, TypeError, KeyError, OSError) as error:
             raise UserError(f"{path} cannot be read as a manifest ({error}). Run the stage again.") from error
+
+
+@cache
+def environment() -> Mapping[str, str]:
+    """Return what may change a pixel here: versions of Python and of what computes, the machine, the CPU's features.
+
+    The CPU's are those that numpy found and may use; OpenCV goes by the same ones.
+    """
+    simd = np.show_config(mode="dicts")["SIMD Extensions"]
+    known = {
+        "python": platform.python_version(),
+        "mmtt": __version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "machine": platform.machine(),
+        "cpu": " ".join([*simd.get("baseline", []), *simd.get("found", [])]),
+    }
+    for name in _COMPUTING:
+        with suppress(PackageNotFoundError):
+            known[name] = version(name)
+    return MappingProxyType(known)
 
 
 def shard_paths(directory: Path) -> list[Path]:
@@ -103,6 +141,21 @@ def assemble_manifest(directory: Path, stage: str, names: Iterable[str], extra: 
     refused.sort(key=lambda r: (r.stage, r.code, r.path or "", r.record_id or "", r.detail))
     write_table(directory / REJECTIONS, refused, Rejection)
     counts = dict(sorted(Counter(rejection.code for rejection in refused).items()))
-    manifest = Manifest(stage, SCHEMA_VERSION, sum(info.rows for info in infos), counts, infos)
+    made_in = _note_environments(directory, infos)
+    manifest = Manifest(stage, SCHEMA_VERSION, sum(info.rows for info in infos), counts, infos, made_in)
     write_atomically(directory / MANIFEST, manifest.to_json().encode())
     return manifest
+
+
+def _note_environments(directory: Path, infos: Sequence[ShardInfo]) -> dict[str, str]:
+    """Note where each shard was made: here, but for those that were noted before with these very bytes."""
+    path = directory.parent / "private" / directory.name / _ENVIRONMENT
+    before: dict[str, dict[str, str]] = {}
+    with suppress(OSError, ValueError, TypeError):
+        before = dict(json.loads(path.read_text(encoding="utf-8")))
+    noted = {info.sha256: before.get(info.sha256, dict(environment())) for info in infos}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(noted, indent=1, sort_keys=True).encode())
+    places = list(noted.values()) or [dict(environment())]
+    names = sorted({name for place in places for name in place})
+    return {name: " | ".join(sorted({place.get(name, "absent") for place in places})) for name in names}

@@ -102,8 +102,12 @@ class Manipulator(BaseModel, ABC):
         """
 
     @abstractmethod
-    def render(self, batch: Sequence[Job]) -> list[Edit]:
-        """Forge a batch; the batch's size must not change any byte of the result."""
+    def render(self, batch: Sequence[Job]) -> Sequence[Edit | Rejected]:
+        """Forge a batch, in its order; its size must not change any byte of the result.
+
+        A job that alone cannot be done may stand in the result as its rejection. An exception costs the batch: it
+        is then rendered one job at a time.
+        """
 
 
 def blame(error: Exception) -> Rejected:
@@ -159,10 +163,17 @@ def _check_edit(target: Rgb, edit: Edit) -> None:
         raise Rejected("bad_edit", "alpha is not finite")
     if edit.alpha.min() < -_ROUNDING or edit.alpha.max() > 1 + _ROUNDING:
         raise Rejected("bad_edit", f"alpha spans {edit.alpha.min():g} to {edit.alpha.max():g}, beyond [0, 1]")
-    for name, area in (("support", edit.support), ("intent", edit.intent)):
-        if area is not None and (area.shape != target.shape[:2] or area.dtype != np.bool_):
-            raise Rejected("bad_edit", f"{name} must be bool of the frame")
-    if edit.null is not None and (edit.null.shape != target.shape or edit.null.dtype != np.uint8):
-        raise Rejected("bad_edit", f"null is {edit.null.dtype} {edit.null.shape}, target uint8 {target.shape}")
-    if edit.raw is not None and (edit.raw.ndim != 3 or edit.raw.shape[2] != 3 or edit.raw.dtype != np.uint8):
-        raise Rejected("bad_edit", f"raw is {edit.raw.dtype} {edit.raw.shape}, expected uint8 H×W×3")
+    frame = target.shape
+    _require("support", edit.support, np.bool_, frame[:2])
+    _require("intent", edit.intent, np.bool_, frame[:2])
+    _require("null", edit.null, np.uint8, frame)
+    _require("raw", edit.raw, np.uint8, (*getattr(edit.raw, "shape", frame)[:2], 3))
+    if not isinstance(edit.log, str | None):
+        raise Rejected("bad_edit", f"log is {type(edit.log).__name__}, expected text")
+
+
+def _require(name: str, array: Any, dtype: type, shape: tuple[int, ...]) -> None:
+    """Refuse an optional array of an edit that is there, but not what it must be."""
+    if array is not None and not (isinstance(array, np.ndarray) and array.dtype == dtype and array.shape == shape):
+        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise Rejected("bad_edit", f"{name} is {found}, expected a numpy array, {np.dtype(dtype)} {shape}")

@@ -68,10 +68,14 @@ class DonorSection(Section):
 
 
 class IdentitySection(Section):
-    """When two embeddings are one person: above a cosine that is given, or calibrated on known-different pairs."""
+    """When two embeddings are one person: above a cosine that is given, or calibrated on known-different pairs.
+
+    Without a `false_alarm_rate` it is 1e-5, or as near to that as the known-different pairs can tell: among many
+    faces nearly all pairs are of strangers, and a larger share of them would chain everybody together.
+    """
 
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
-    false_alarm_rate: Annotated[float, Field(gt=0, le=0.1)] = 1e-3
+    false_alarm_rate: Annotated[float, Field(gt=0, le=0.1)] | None = None
     doubt: Annotated[float, Field(ge=0, le=0.5)] = 0.08
 
 

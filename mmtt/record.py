@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import pyarrow as pa
 
 SCHEMA_VERSION = 3
+MASTER = "master"  # the variant of a record that is no degraded copy
 
 # `datasets` stores an image as this struct; `path` stays null so that no local path can leak.
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -35,7 +36,7 @@ class Record:
 
     # ids
     record_id: Annotated[str, text("24 hex digits of SHA-256 over the row's derivation; never changes.")]
-    variant: Annotated[str, text("`master`, or the name of the degradation that made this copy.")] = "master"
+    variant: Annotated[str, text("`master`, or the name of the degradation that made this copy.")] = MASTER
     image_sha256: Annotated[str, text("SHA-256 of the bytes of `image`.")]
     target_id: Annotated[str | None, text("The pristine record that was edited; null if pristine.")] = None
     source_id: Annotated[str | None, text("The pristine record that gave its face; null without a donor.")] = None
@@ -109,7 +110,10 @@ class Record:
     source_group_id: Annotated[str | None, text("`group_id` of the donor.")] = None
     obligations: Annotated[
         list[str],
-        Column(_STRINGS, "What photo, donor, code and weights oblige to: BY, NC, SA:<licence>, research-only."),
+        Column(
+            _STRINGS,
+            "What photo, donor, code and weights oblige to: BY, NC, SA:…, research-only, use-restricted:….",
+        ),
     ] = field(default_factory=list)
     degradations: Annotated[list[str], Column(_STRINGS, "JSON of each degradation, in order; empty for a master.")] = (
         field(default_factory=list)
@@ -133,7 +137,7 @@ class Record:
 class Rejection:
     """One item that a stage refused, and why. Nothing disappears quietly."""
 
-    stage: Annotated[str, text("Which stage refused it: ingest, plan, forge or gate.")]
+    stage: Annotated[str, text("Which stage refused it: ingest, plan, forge, gate or degrade.")]
     code: Annotated[str, text("Reason, as a short word for counting.")]
     detail: Annotated[str, text("Reason, as a sentence.")]
     path: Annotated[str | None, text("Photo, relative to the photo folder; private.")] = None
@@ -177,7 +181,7 @@ class Assignment:
 
     record_id: Annotated[str, text("The pristine record.")]
     group_id: Annotated[str, text("As in the record.")]
-    component_id: Annotated[str, text("Groups tied together by near-duplicate photos share one.")]
+    component_id: Annotated[str, text("Groups tied together by near-duplicate photos, or as one person, share one.")]
     split: Annotated[str, text("train, validation or test.")]
 
 

@@ -1,7 +1,8 @@
-"""The paper's 21 region words, and those that landmarks can outline.
+"""The paper's 21 region words, and those that landmarks or a label map can outline.
 
-The order is the index of the 21-vector of the published dataset. A region is drawn as polygons
-minus other polygons. Words without geometry (`TEXT_ONLY`) can be written by people but not measured.
+The order is the index of the 21-vector of the published dataset. Where a face was parsed, the words that its
+label map shows are its pixels (`mmtt.parsing`); all others are drawn as polygons minus other polygons. Words
+without polygons (`TEXT_ONLY`) are measured only where the map shows them (`PARSED_ONLY`), else merely written.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from mmtt import landmarks as lm
 from mmtt.faces import Face
 from mmtt.landmarks import Points
+from mmtt.parsing import WORDS, label_mask
 
 REGIONS = (
     "eye", "pupil", "lip", "mouth", "nose", "ear", "cheek", "forehead", "chin", "jaw", "eyebrow",
@@ -136,6 +138,7 @@ _DRAWN: Mapping[str, Callable[[Face], Outline]] = MappingProxyType(
 )
 
 TEXT_ONLY = tuple(word for word in REGIONS if word not in _DRAWN)
+PARSED_ONLY = tuple(word for word in TEXT_ONLY if word in WORDS)
 
 
 def sayable(scheme_name: str) -> tuple[str, ...]:
@@ -149,8 +152,17 @@ def sayable(scheme_name: str) -> tuple[str, ...]:
     return tuple(word for word in REGIONS if word not in absent)
 
 
+def sayable_of(face: Face) -> tuple[str, ...]:
+    """Return the region words that a face's landmarks or its parsing outline, in the paper's order.
+
+    A face that was moved keeps its words but not its map: those of `PARSED_ONLY` then have no pixels.
+    """
+    known = {*sayable(face.scheme), *face.parsed}
+    return tuple(word for word in REGIONS if word in known)
+
+
 def outline(face: Face, region: str) -> Outline:
-    """Return the polygons of one region; empty where the face's scheme cannot say it."""
+    """Return the polygons of one region, parsed or not; empty where the face's scheme cannot say it."""
     return _DRAWN[region](face) if region in _DRAWN else Outline([], [])
 
 
@@ -170,16 +182,33 @@ def fill(polygons: Iterable[Points], hw: tuple[int, int]) -> Mask:
 
 
 def region_mask(face: Face, region: str, hw: tuple[int, int]) -> Mask:
-    """Rasterise one region of a face into a bool H×W array; all False where the scheme cannot say it."""
+    """Return one region of a face as a bool H×W array: from its label map where that shows it, else from polygons.
+
+    All False where neither the map nor the scheme can say it.
+
+    Raises:
+        ValueError: the face has a label map, which is of another height and width than `hw`.
+    """
+    parsed = _parsed(face, region, hw)
+    if parsed is not None:
+        return parsed
     covers, without = outline(face, region)
     drawn = fill(covers, hw)
     if region == "pupil":
-        drawn &= fill(_eyes(face), hw)
+        drawn &= region_mask(face, "eye", hw)
     return drawn & ~fill(without, hw) if without else drawn
 
 
+def _parsed(face: Face, region: str, hw: tuple[int, int]) -> Mask | None:
+    if region not in face.parsed or region not in WORDS or face.parsing is None:
+        return None
+    if face.parsing.shape != hw:
+        raise ValueError(f"a label map of {face.parsing.shape} says nothing about a frame of {hw}; warp it first")
+    return label_mask(face.parsing, *WORDS[region])
+
+
 def union_mask(face: Face, words: Iterable[str], hw: tuple[int, int]) -> Mask:
-    """Rasterise the union of several regions into a bool H×W array."""
+    """Return the union of several regions as a bool H×W array, each as `region_mask` gives it."""
     drawn = np.zeros(hw, np.bool_)
     for word in words:
         drawn |= region_mask(face, word, hw)
@@ -189,7 +218,7 @@ def union_mask(face: Face, words: Iterable[str], hw: tuple[int, int]) -> Mask:
 def edited_shares(face: Face, mask: npt.NDArray[np.uint8]) -> dict[str, float]:
     """For each region that a uint8 {0, 255} mask touches, the share of the region's pixels inside it, 0–1."""
     shares = {}
-    for word in sayable(face.scheme):
+    for word in sayable_of(face):
         area = region_mask(face, word, (mask.shape[0], mask.shape[1]))
         total = int(np.count_nonzero(area))
         inside = int(np.count_nonzero(mask[area])) if total else 0

@@ -14,15 +14,15 @@ from mmtt.recipe import Recipe
 from mmtt.record import Rejection
 from mmtt.shards import read_table
 
-from .layout import Layout, locate
+from . import cli_programs
+from .cli_programs import AsJson, Directory, open_dataset
+from .layout import Layout
 from .progress import Progress, bar, silent
 
 if TYPE_CHECKING:
     from .plan import Planned
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The dataset's directory.")]
 Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="How many processes.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,12 +33,9 @@ def register(app: typer.Typer) -> None:
     app.command("plan")(plan)
     app.command("forge")(forge)
     app.command("build")(build)
+    app.command("degrade")(degrade)
     app.command("overview")(overview)
-    app.command("replay")(replay)
-    named = typer.Typer(help="The programs that forge.", no_args_is_help=True)
-    named.command("list")(manipulators_list)
-    named.command("check")(manipulators_check)
-    app.add_typer(named, name="manipulators")
+    cli_programs.register(app)
 
 
 def init(directory: Directory) -> None:
@@ -52,29 +49,38 @@ def init(directory: Directory) -> None:
 
 def ingest(directory: Directory, workers: Workers = 1, as_json: AsJson = False) -> None:
     """Find, check and align the faces of all photos."""
-    layout, recipe = _open(directory)
+    layout, recipe = open_dataset(directory)
     _finish([_run_ingest(layout, recipe, workers)], as_json)
 
 
 def plan(directory: Directory, workers: Workers = 1, as_json: AsJson = False) -> None:
     """Split, draw donors, decide every forgery; print what it will cost."""
     from .budget import budget
+    from .identities import tell
 
-    layout, recipe = _open(directory)
+    layout, recipe = open_dataset(directory)
     planned, outcome = _run_plan(layout, recipe)
     told = budget(layout, recipe, planned, workers)
     if as_json:
         typer.echo(json.dumps(told))
     else:
         _print_budget(told)
+        for line in tell(planned):
+            typer.echo(line)
         outcome.tell()
     raise typer.Exit(3 if outcome.too_many else 0)
 
 
 def forge(directory: Directory, workers: Workers = 1, as_json: AsJson = False) -> None:
     """Execute the plan."""
-    layout, recipe = _open(directory)
+    layout, recipe = open_dataset(directory)
     _finish([_run_forge(layout, recipe, workers)], as_json)
+
+
+def degrade(directory: Directory, workers: Workers = 1, as_json: AsJson = False) -> None:
+    """Make degraded variants of every record, as the recipe says; masters stay as they are."""
+    layout, recipe = open_dataset(directory)
+    _finish([_run_degrade(layout, recipe, workers)], as_json)
 
 
 def build(
@@ -83,7 +89,7 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Ingest, plan, forge, and write the overview."""
-    layout, parsed = _open(recipe)
+    layout, parsed = open_dataset(recipe)
     _build(layout, parsed, workers, as_json)
 
 
@@ -101,52 +107,8 @@ def demo(
 
 def overview(directory: Directory) -> None:
     """Write one HTML page that shows what is in the dataset; it opens offline."""
-    layout, _ = _open(directory)
+    layout, _ = open_dataset(directory)
     typer.echo(f"{_overview(layout)}")
-
-
-def replay(directory: Directory, as_json: AsJson = False) -> None:
-    """Forge every record again from its row's plan and compare the bytes."""
-    from .replay import replay as run
-
-    layout, recipe = _open(directory)
-    outcome = dict(run(layout, recipe))
-    differ = {record_id: what for record_id, what in outcome.items() if what}
-    if as_json:
-        typer.echo(json.dumps({"replayed": len(outcome), "differ": differ}))
-    else:
-        for record_id, what in differ.items():
-            typer.echo(f"{record_id}: {what}", err=True)
-        typer.echo(f"{len(outcome)} forgeries replayed, {len(differ)} differ")
-    raise typer.Exit(2 if differ else 0)
-
-
-def manipulators_list(as_json: AsJson = False) -> None:
-    """Name every manipulator, built-in and installed, with its family."""
-    from . import manipulators
-
-    rows = []
-    for name in manipulators.names():
-        try:
-            rows.append(manipulators.find(name).declaration)
-        except Exception as error:  # an installed one that cannot be imported must not hide the others
-            typer.echo(f"{name}: cannot be loaded ({type(error).__name__}: {error})", err=True)
-    if as_json:
-        typer.echo(json.dumps([{"name": d.name, "family": d.family, "summary": d.summary} for d in rows]))
-        return
-    for declared in rows:
-        typer.echo(f"{declared.name:18} {declared.family:22} {declared.summary}")
-
-
-def manipulators_check(name: Annotated[str, typer.Argument(help="A manipulator's name.")]) -> None:
-    """Try a manipulator on drawn people and tell what it does against its contract."""
-    from .trial import trial
-
-    found = trial(name)
-    for sentence in found:
-        typer.echo(f"{name}: {sentence}", err=True)
-    typer.echo(f"{name}: {len(found) or 'no'} faults")
-    raise typer.Exit(2 if found else 0)
 
 
 class _Outcome(NamedTuple):
@@ -179,15 +141,6 @@ class _Outcome(NamedTuple):
             typer.echo(f"  more than the recipe's `tolerate` allows ({self.tolerated:g}); all are in {where}")
 
 
-def _open(path: Path) -> tuple[Layout, Recipe]:
-    from . import manipulators
-
-    layout = locate(path)
-    recipe = Recipe.load(layout.recipe)
-    manipulators.from_recipe(recipe.forge.manipulators)
-    return layout, recipe
-
-
 def _progress(title: str) -> Progress:
     return bar(title) if sys.stderr.isatty() else silent
 
@@ -215,6 +168,14 @@ def _run_forge(layout: Layout, recipe: Recipe, workers: int) -> _Outcome:
     # What a gate refused is in the shards, and counted in the manifest's rows.
     gated = sum(row.stage == "gate" for row in refused)
     return _Outcome("forge", manifest.rows - gated, refused, recipe.tolerate.forge, layout.forged)
+
+
+def _run_degrade(layout: Layout, recipe: Recipe, workers: int) -> _Outcome:
+    from .degrade import degrade as run
+
+    manifest = run(layout, recipe, executor(workers), _progress("degrade"))
+    refused = read_table(layout.degraded / REJECTIONS, Rejection)
+    return _Outcome("degrade", manifest.rows, refused, recipe.tolerate.degrade, layout.degraded)
 
 
 def _overview(layout: Layout) -> Path:

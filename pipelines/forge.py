@@ -22,7 +22,7 @@ from mmtt.faces import face_of
 from mmtt.files import lock
 from mmtt.ids import digest
 from mmtt.manifest import Manifest, shard_paths
-from mmtt.manipulator import Edit, Forged, Job, Manipulator, blame
+from mmtt.manipulator import Declaration, Edit, Forged, Job, Manipulator, blame
 from mmtt.masks import MaskRule
 from mmtt.recipe import Entry, Recipe
 from mmtt.record import Note, PlanRow, Record, Rejection
@@ -38,6 +38,12 @@ from .progress import Progress
 STAGE = "forge"
 VERSION = "1"
 BATCH = 8
+
+# What a forgery reads of its target and donor, and copies from them.
+_READ = (
+    "record_id", "image_sha256", "landmarks", "landmark_scheme", "parsing", "parsed_regions",
+    "origin", "origin_id", "licence", "consent", "group_id",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,19 +90,10 @@ def shard_jobs(layout: Layout, recipe: Recipe) -> list[ShardJob]:
 def _pristine_index(layout: Layout) -> tuple[dict[str, str], dict[str, str]]:
     """For each pristine record, the digest of what a forgery reads of it, and the shard that holds it."""
     contents, homes = {}, {}
-    read = [
-        "record_id",
-        "image_sha256",
-        "landmarks",
-        "landmark_scheme",
-        "parsed_regions",
-        "origin",
-        "origin_id",
-        "licence",
-    ]
     for path in shard_paths(layout.pristine):
-        for row in read_rows(path, [*read, "consent", "group_id"]):
-            contents[row["record_id"]] = digest(row)
+        for row in read_rows(path, _READ):
+            parsing = row.pop("parsing")
+            contents[row["record_id"]] = digest([row, parsing and images.sha256(parsing["bytes"])])
             homes[row["record_id"]] = str(path)
     return contents, homes
 
@@ -136,13 +133,13 @@ def forged_rows(job: ShardJob) -> Iterator[Record | Rejection | Note]:
     """Yield the forged records and the rejections of one shard, in the plan's order."""
     payload: Payload = job.payload
     made = manipulators.make(payload.entry.use, payload.entry.options, payload.entry.label)
-    lookup = Lookup([Path(path) for path in payload.pristine])
+    lookup, declared = Lookup([Path(path) for path in payload.pristine]), made.declare()
     for start in range(0, len(payload.rows), BATCH):
-        yield from _forge_batch(made, payload, lookup, payload.rows[start : start + BATCH])
+        yield from _forge_batch(made, declared, payload, lookup, payload.rows[start : start + BATCH])
 
 
 def _forge_batch(
-    made: Manipulator, payload: Payload, lookup: Lookup, rows: Sequence[PlanRow]
+    made: Manipulator, declared: Declaration, payload: Payload, lookup: Lookup, rows: Sequence[PlanRow]
 ) -> Iterator[Record | Rejection | Note]:
     targets = [lookup.get(row.target_id) for row in rows]
     sources = [lookup.get(row.source_id) if row.source_id else None for row in rows]
@@ -151,8 +148,8 @@ def _forge_batch(
         try:
             if isinstance(edit, Rejected):
                 raise edit
-            forged = manipulator.finish(job.target, edit, made.declare().mask_rule, payload.mask_tau)
-            yield forged_record(made, row, target, source, edit, forged, payload)
+            forged = manipulator.finish(job.target, edit, declared.mask_rule, payload.mask_tau)
+            yield forged_record(declared, row, target, source, edit, forged, payload)
             if edit.log is not None:
                 yield Note(record_id=row.record_id, manipulator=row.entry, text=edit.log)
         except Rejected as reason:
@@ -196,8 +193,9 @@ def forge_row(made: Manipulator, row: PlanRow, lookup: Lookup, payload: Payload)
     edit = _render_one(made, job)
     if isinstance(edit, Rejected):
         raise edit
-    forged = manipulator.finish(job.target, edit, made.declare().mask_rule, payload.mask_tau)
-    return forged_record(made, row, target, source, edit, forged, payload)
+    declared = made.declare()
+    forged = manipulator.finish(job.target, edit, declared.mask_rule, payload.mask_tau)
+    return forged_record(declared, row, target, source, edit, forged, payload)
 
 
 def render_job(row: PlanRow, target: Record, source: Record | None) -> Job:
@@ -220,7 +218,7 @@ def _frozen(data: bytes) -> images.Rgb:
 
 
 def forged_record(
-    made: Manipulator,
+    declared: Declaration,
     row: PlanRow,
     target: Record,
     source: Record | None,
@@ -229,7 +227,6 @@ def forged_record(
     payload: Payload,
 ) -> Record:
     """Return the record of a finished forgery; the one place where its images are encoded."""
-    declared = made.declare()
     shares = regions.edited_shares(face_of(target), forged.mask)
     image = images.encode_png(forged.image)
     return Record(

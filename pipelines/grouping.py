@@ -1,6 +1,6 @@
 """Which pristine records belong together, and which split they go to.
 
-Groups (one subject, or one photo) that show the same picture twice are tied into components; whole
+Groups (one subject, or one photo) that show one picture or one face twice are tied into components; whole
 components are assigned to splits, so that no face crosses a split. Assigned stays assigned.
 """
 
@@ -131,17 +131,52 @@ def assign(
         for name, group in members.items()
         for c in group
     ]
+    rows.sort(key=lambda row: row.record_id)
+    matched = _matched(rows, ties, tied.refused)
     refused = [
         Rejection(
             stage="plan",
             code="bridges_splits",
-            detail="its photo is a near duplicate of photos in two splits; remove one of them or this one",
+            detail=f"its face or photo matches records in two splits ({matched[candidate.group_id]}); remove one of "
+            "them or this one, or say in identities.csv whose face only looks alike",
             record_id=candidate.record_id,
         )
         for candidate in sorted(candidates)
         if candidate.group_id in tied.refused
     ]
-    return sorted(rows, key=lambda row: row.record_id), refused
+    return rows, refused
+
+
+def _matched(rows: Iterable[Assignment], ties: Iterable[tuple[str, str]], refused: set[str]) -> dict[str, str]:
+    """For each refused group, one record of every split that it was tied to."""
+    of_group: dict[str, Assignment] = {}
+    for row in rows:
+        of_group.setdefault(row.group_id, row)
+    found: dict[str, dict[str, str]] = {group: {} for group in refused}
+    for group, other in (pair for tie in ties for pair in (tie, tie[::-1])):
+        if group in refused and other in of_group:
+            match = of_group[other]
+            found[group][match.split] = min(match.record_id, found[group].get(match.split, match.record_id))
+    return {group: ", ".join(f"{ids[s]} in {s}" for s in SPLITS if s in ids) for group, ids in found.items()}
+
+
+class Component(NamedTuple):
+    """Groups tied together: how many records and groups, and the share of all assigned records, 0–1."""
+
+    component_id: str
+    records: int
+    groups: int
+    share: float
+
+
+def largest(rows: Sequence[Assignment]) -> Component | None:
+    """Return the component with the most records, the first by id among equals; None without any record."""
+    records = Counter(row.component_id for row in rows)
+    if not records:
+        return None
+    name = min(records, key=lambda name: (-records[name], name))
+    groups = {row.group_id for row in rows if row.component_id == name}
+    return Component(name, records[name], len(groups), records[name] / len(rows))
 
 
 def _known(candidates: Sequence[Candidate], before: Sequence[Assignment]) -> dict[str, str]:

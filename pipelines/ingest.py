@@ -7,9 +7,8 @@ touches an existing record.
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,16 +17,18 @@ import numpy as np
 from mmtt import images
 from mmtt.errors import Rejected, UserError
 from mmtt.executors import Executor
-from mmtt.faces import Face, FaceFinder, align, outside_share
+from mmtt.faces import Face, align, outside_share
 from mmtt.files import file_sha256, lock
 from mmtt.ids import derived_id, digest
 from mmtt.licences import obligations
 from mmtt.manifest import Manifest
+from mmtt.parsing import parsed_words
 from mmtt.recipe import IngestSection, Recipe
 from mmtt.record import Lineage, Record, Rejection
 from mmtt.shards import Footer, Lookup, read_footer, read_table, side_path, write_table
 from mmtt.stage import ShardJob, conclude, run
 
+from . import finders, parsers
 from .finders import sidecar
 from .layout import Layout, salt
 from .photos import STAGE, Photo, read_photo, scan
@@ -47,17 +48,20 @@ class Payload:
     secret: str
     section: IngestSection
     photos: tuple[Photo, ...]
+    parsing: str
 
 
 def ingest(layout: Layout, recipe: Recipe, executor: Executor, progress: Progress) -> Manifest:
     """Make the pristine shards and the private lineage of a dataset.
 
     Raises:
-        UserError: no photos, a source table that cannot be read, a directory being written.
+        UserError: no photos, a source table that cannot be read, a directory being written, missing weights.
     """
+    weights = {**finders.digests(recipe.ingest, parsers.WEIGHTS), **parsers.digests(recipe.ingest)}
     with lock(layout.pristine):
         usable, refused = scan(layout, recipe.ingest)
-        jobs = _jobs(layout, recipe, usable)
+        usable = parsers.with_parts(usable, layout, recipe.ingest, refused)
+        jobs = _jobs(layout, recipe, usable, weights)
         run(pristine_rows, jobs, layout.pristine, executor, progress)
         write_table(layout.lineage, _lineage(layout, jobs), Lineage)
         return conclude(STAGE, jobs, layout.pristine, refused)
@@ -79,19 +83,21 @@ def bucket_of(group: str, buckets: int) -> int:
     return int(group[:8], 16) % buckets
 
 
-def _jobs(layout: Layout, recipe: Recipe, photos: Iterable[Photo]) -> list[ShardJob]:
+def _jobs(layout: Layout, recipe: Recipe, photos: Iterable[Photo], weights: Mapping[str, str]) -> list[ShardJob]:
     secret = salt(layout)
     by_bucket: dict[int, list[Photo]] = {}
     for photo in photos:
         by_bucket.setdefault(bucket_of(group_id(secret, photo), recipe.buckets), []).append(photo)
-    fingerprint = digest([STAGE, VERSION, recipe.ingest.model_dump(), digest(secret)])
+    fingerprint = digest([STAGE, VERSION, recipe.ingest.model_dump(), digest(secret), weights])
     return [
         ShardJob(
             name=f"bucket-{bucket:04d}",
             stage=STAGE,
             input_digest=digest([photo.item_digest for photo in members]),
             fingerprint=fingerprint,
-            payload=Payload(str(layout.photos), str(layout.pristine), secret, recipe.ingest, tuple(members)),
+            payload=Payload(
+                str(layout.photos), str(layout.pristine), secret, recipe.ingest, tuple(members), str(layout.parsing)
+            ),
         )
         for bucket, members in sorted(by_bucket.items())
     ]
@@ -147,13 +153,6 @@ def _pairs(rows: list[Lineage], lookup: Lookup) -> Iterator[Record | Lineage]:
         yield row
 
 
-@cache
-def _finder(name: str) -> FaceFinder:
-    from .finders.mediapipe import MediapipeFinder
-
-    return {"mediapipe": MediapipeFinder}[name]()
-
-
 def find_faces(photo: images.Rgb, path: str, listed: list[dict[str, Any]] | None, section: IngestSection) -> list[Face]:
     """Return the faces of a photo that the recipe wants: the first finder that knows the photo decides.
 
@@ -161,8 +160,10 @@ def find_faces(photo: images.Rgb, path: str, listed: list[dict[str, Any]] | None
         Rejected: `no_face`, `too_many_faces`.
     """
     for name in section.finders:
-        finder = sidecar.SidecarFinder({} if listed is None else {path: listed}) if name == "sidecar" else _finder(name)
-        faces = finder.find(photo, path)
+        if name == "sidecar":
+            faces = sidecar.SidecarFinder({} if listed is None else {path: listed}).find(photo, path)
+        else:
+            faces = finders.make(name, section.models).find(photo, path)
         if faces is not None:
             break
     else:
@@ -196,7 +197,7 @@ def _photo_rows(photo: Photo, payload: Payload) -> Iterator[Record | Rejection |
             yield Rejection(stage=STAGE, code=reason.code, detail=detail, path=photo.path)
         else:
             yield record
-            yield _lineage_row(photo, record, index, face, hashed)
+            yield _lineage_row(photo, record, index, finders.embedded(face, pixels, section), hashed)
 
 
 def _record(photo: Photo, payload: Payload, pixels: images.Rgb, index: int, face: Face) -> Record:
@@ -204,15 +205,19 @@ def _record(photo: Photo, payload: Payload, pixels: images.Rgb, index: int, face
     _require_whole(face, pixels, section)
     crop, matrix = align(pixels, face, section.template, section.size_px)
     inside = face.moved(matrix)
+    hw = (pixels.shape[0], pixels.shape[1])
+    labels = parsers.parse(parsers.Cropped(photo, hw, crop, inside, matrix, Path(payload.parsing)), section)
     image = images.encode_png(crop)
     return Record(
         record_id=derived_id("pristine", photo.sha256, index, section.template, section.size_px),
         image_sha256=images.sha256(image),
         image=image,
         mask=images.encode_png(np.zeros(crop.shape[:2], np.uint8)),
+        parsing=None if labels is None else images.encode_png(labels),
         landmarks=inside.landmarks.tolist(),
         landmark_scheme=face.scheme,
         landmark_finder=face.finder,
+        parsed_regions=[] if labels is None else list(parsed_words(labels)),
         align_matrix=matrix.ravel().tolist(),
         template=section.template,
         origin=photo.source.origin,
@@ -250,4 +255,5 @@ def _lineage_row(photo: Photo, record: Record, index: int, face: Face, hashed: s
         consent_expiry=source.consent_expiry or None,
         consent_evidence_sha256=source.consent_evidence_sha256 or None,
         withdrawal=source.withdrawal or None,
+        embedding=None if face.embedding is None else face.embedding.tolist(),
     )

@@ -2,10 +2,12 @@
 
 DIR/
   recipe.yaml  sources.csv  photos/  landmarks.json     what the curator brings
+  parsing/                                              part masks, where the photos' origin ships them
   pristine/  forged/                                    shards, manifests, rejections
   plan/splits.parquet  plan/plan.parquet  plan/basis    what was decided, and from what
   private/lineage.parquet  private/salt                 never published,
   private/pristine/  private/forged/                    nor are the side tables of each shard
+  degraded/  private/degraded/                          variants of the shards above, and their side tables
   overview.html                                         what came out
 """
 
@@ -39,6 +41,11 @@ class Layout:
         return self.root / "landmarks.json"
 
     @property
+    def parsing(self) -> Path:
+        """Part masks that the origin ships, in folders as the photos'."""
+        return self.root / "parsing"
+
+    @property
     def pristine(self) -> Path:
         """Pristine shards."""
         return self.root / "pristine"
@@ -52,6 +59,11 @@ class Layout:
     def forged(self) -> Path:
         """Forged shards."""
         return self.root / "forged"
+
+    @property
+    def degraded(self) -> Path:
+        """Degraded variants of pristine and forged shards."""
+        return self.root / "degraded"
 
     @property
     def lineage(self) -> Path:

@@ -26,7 +26,8 @@ STAGE = "ingest"
 class Photo:
     """One usable photo: where it is, what its bytes are, what the sidecars say of it.
 
-    `file` is the path below the photo folder as the system knows it, `path` the same as readable text.
+    `file` is the path below the photo folder as the system knows it, `path` the same as readable text, `parts` its
+    part masks: paths below their own folder, and SHA-256.
     """
 
     file: str
@@ -34,11 +35,12 @@ class Photo:
     sha256: str
     source: sources.Source
     faces: list[dict[str, Any]] | None
+    parts: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def item_digest(self) -> str:
         """Digest of all that its records are made from, but for the recipe."""
-        return digest([self.path, self.sha256, asdict(self.source), self.faces])
+        return digest([self.path, self.sha256, asdict(self.source), self.faces, self.parts])
 
 
 def scan(layout: Layout, section: IngestSection) -> tuple[list[Photo], list[Rejection]]:

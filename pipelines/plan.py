@@ -22,12 +22,14 @@ from mmtt.licences import combine
 from mmtt.manifest import MANIFEST, shard_paths
 from mmtt.manipulator import Manipulator, blame
 from mmtt.recipe import Entry, Recipe
-from mmtt.record import Assignment, Lineage, PlanRow, Rejection
+from mmtt.record import Assignment, PlanRow, Rejection
 from mmtt.regions import REGIONS
 from mmtt.shards import Lookup, Shard, read_table, write_table
 
 from . import grouping, manipulators
 from .donors import Candidate, Donors
+from .embeddings import faces_of, read_lineage
+from .identities import IdentitySummary, identify, mark
 from .ingest import bucket_of
 from .layout import Layout
 
@@ -45,6 +47,8 @@ class Planned:
     splits: list[Assignment]
     rows: list[PlanRow]
     rejections: list[Rejection]
+    identity: IdentitySummary | None = None
+    largest: grouping.Component | None = None
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,10 @@ def plan(layout: Layout, recipe: Recipe) -> Planned:
     made = manipulators.from_recipe(recipe.forge.manipulators)
     with lock(layout.plan):
         pristine = _pristine(layout)
-        splits, refused = _split(layout, recipe, pristine)
+        splits, refused, identity = _split(layout, recipe, pristine)
         before = _earlier_rows(layout)
         rows, unplanned = decide(recipe, made, pristine, splits, before)
-        planned = Planned(splits, rows, [*refused, *unplanned])
+        planned = Planned(splits, rows, [*refused, *unplanned], identity, grouping.largest(splits))
         write_table(layout.plan / "splits.parquet", planned.splits, Assignment)
         write_table(layout.plan / "rejections.parquet", planned.rejections, Rejection)
         write_table(layout.plan / "plan.parquet", planned.rows, PlanRow)
@@ -80,11 +84,11 @@ def plan(layout: Layout, recipe: Recipe) -> Planned:
 
 
 def basis(layout: Layout, recipe: Recipe) -> str:
-    """Return the digest of all that a plan follows from: recipe, manipulators' versions, pristine records."""
+    """Return the digest of all that a plan follows from: recipe, programs' versions, pristine records, who is who."""
     made = manipulators.from_recipe(recipe.forge.manipulators)
     programs = [[entry.model_dump(), made[entry.label].declare()] for entry in recipe.forge.manipulators]
     pristine = file_sha256(layout.pristine / MANIFEST) if (layout.pristine / MANIFEST).exists() else None
-    return digest([VERSION, recipe.seed, recipe.buckets, recipe.plan.model_dump(), programs, pristine])
+    return digest([VERSION, recipe.seed, recipe.buckets, recipe.plan.model_dump(), programs, pristine, mark(layout)])
 
 
 def require_fresh(layout: Layout, recipe: Recipe) -> None:
@@ -140,16 +144,17 @@ def _landmarks(column: pa.ChunkedArray) -> list[npt.NDArray[np.float32]]:
 
 def _split(
     layout: Layout, recipe: Recipe, pristine: Mapping[str, _Pristine]
-) -> tuple[list[Assignment], list[Rejection]]:
-    lineage = [row for row in read_table(layout.lineage, Lineage) if row.record_id in pristine]
-    pairs = grouping.near_duplicates(lineage, recipe.plan.near_duplicate_bits)
+) -> tuple[list[Assignment], list[Rejection], IdentitySummary | None]:
+    faces = faces_of(*read_lineage(layout.lineage), pristine)
+    pairs = grouping.near_duplicates(faces.rows, recipe.plan.near_duplicate_bits)
     small = _thumbnails(layout, {record_id for pair in pairs for record_id in pair})
-    ties = sorted(
-        {(pristine[a].group_id, pristine[b].group_id) for a, b in pairs if grouping.same_picture(small[a], small[b])}
-    )
-    before = _earlier_splits(layout)
+    pictures = {
+        (pristine[a].group_id, pristine[b].group_id) for a, b in pairs if grouping.same_picture(small[a], small[b])
+    }
+    people, identity = identify(layout, faces, recipe.plan.identity)
     candidates = [grouping.Candidate(row.record_id, row.group_id) for row in pristine.values()]
-    return grouping.assign(candidates, ties, before, recipe.plan.splits, recipe.seed)
+    ties, before = sorted(pictures.union(people)), _earlier_splits(layout)
+    return *grouping.assign(candidates, ties, before, recipe.plan.splits, recipe.seed), identity
 
 
 def _thumbnails(layout: Layout, record_ids: set[str]) -> dict[str, images.Rgb]:
@@ -238,9 +243,11 @@ def _row(
     target, split = pristine[target_id], split_of[target_id]
     rng = np.random.default_rng(int(digest([recipe.seed, STAGE, target_id, entry.label, index]), 16))
     source = _donor(donors, pristine, target_id, rng) if declared.needs_source else None
-    obliged = combine([
-        target.licence, source.licence if source else None, declared.code_licence, declared.weights_licence
-    ])  # fmt: skip
+    donor_licence = source.licence if source else None
+    obliged = combine({
+        "photo": target.licence, "donor": donor_licence, "code": declared.code_licence,
+        "weights": declared.weights_licence,
+    })  # fmt: skip
     parameters = _parameters(manipulator, target, source, rng)
     written = json.dumps(parameters, sort_keys=True)
     seed = digest([recipe.seed, "forge", target_id, entry.label, index])[:32]

@@ -43,7 +43,7 @@ PEOPLE, REPEATS = 12, 3
 def main() -> None:
     """Measure everything and print it."""
     with tempfile.TemporaryDirectory() as folder:
-        layout = tiny_dataset(Path(folder) / "all", PEOPLE, tuple(manipulators.BUILT_IN), **_recipe())
+        layout = tiny_dataset(Path(folder) / "all", PEOPLE, tuple(manipulators.WEIGHT_FREE), **_recipe())
         recipe = Recipe.load(layout.recipe)
         ingest(layout, recipe, serial, silent)
         plan(layout, recipe)
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _recipe() -> dict[str, Any]:
-    names = manipulators.BUILT_IN
+    names = manipulators.WEIGHT_FREE
     return {
         "buckets": 2,
         "ingest": {"finders": ["sidecar"], "size_px": 512},

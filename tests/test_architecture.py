@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipelines.manipulators import BUILT_IN
+
 ROOT = Path(__file__).parents[1]
 SOURCES = [p for folder in ("mmtt", "pipelines", "annotation", "baselines") for p in (ROOT / folder).rglob("*.py")]
-TORCH_FREE = (
-    "import sys; sys.modules['torch'] = None; sys.modules['datasets'] = None; sys.modules['mediapipe'] = None; "
-)
+EXTRA = ("torch", "torchvision", "datasets", "mediapipe", "insightface", "onnxruntime", "facexlib", "diffusers")
+TORCH_FREE = "import sys; " + "".join(f"sys.modules['{name}'] = None; " for name in EXTRA)
 
 
 def function_lengths() -> list[int]:
@@ -32,7 +33,9 @@ def test_files_are_short():
 
 def test_the_core_imports_without_any_extra():
     modules = [f"mmtt.{p.stem}" for p in (ROOT / "mmtt").glob("*.py") if p.stem not in ("__init__", "__main__")]
-    modules += ["pipelines.ingest", "pipelines.plan", "pipelines.forge", "pipelines.overview"]
+    modules += [f"pipelines.{name}" for name in ("ingest", "plan", "forge", "overview", "degrade", "replay", "doctor")]
+    modules += [f"pipelines.manipulators.{home.strip('.').split(':')[0]}" for home in BUILT_IN.values()]
+    modules += [f"pipelines.finders.{name}" for name in ("insightface", "facexlib")] + ["pipelines.parsers.facexlib"]
     code = TORCH_FREE + "; ".join(f"import {name}" for name in modules)
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 

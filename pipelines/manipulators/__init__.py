@@ -12,13 +12,13 @@ from types import MappingProxyType
 from typing import Any
 
 from mmtt.errors import RecipeError, UserError, did_you_mean
-from mmtt.manipulator import Manipulator
+from mmtt.manipulator import Declaration, Manipulator
 from mmtt.recipe import Entry, parse
 
 GROUP = "mmtt.manipulators"
 
 # Relative, because the applications ride inside `mmtt` in the wheel.
-BUILT_IN: Mapping[str, str] = MappingProxyType(
+WEIGHT_FREE: Mapping[str, str] = MappingProxyType(
     {
         "face_swap": ".face_swap:FaceSwap",
         "part_swap": ".part_swap:PartSwap",
@@ -30,6 +30,19 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
         "retouch": ".retouch:SkinRetouch",
     }
 )
+# These need weights, or a whole program, that the user brings.
+LEARNED: Mapping[str, str] = MappingProxyType(
+    {
+        "command": ".command:Command",
+        "e4s": ".e4s:E4s",
+        "mat": ".mat:Mat",
+        "diffusion_inpaint": ".diffusion_inpaint:DiffusionInpaint",
+        "diffusion_edit": ".diffusion_edit:DiffusionEdit",
+        "inswapper": ".inswapper:InSwapper",
+        "onnx_inpaint": ".onnx_inpaint:OnnxInpaint",
+    }
+)
+BUILT_IN: Mapping[str, str] = MappingProxyType({**WEIGHT_FREE, **LEARNED})
 
 
 @cache
@@ -47,18 +60,54 @@ def find(name: str) -> type[Manipulator]:
     """Import and return a manipulator's class.
 
     Raises:
-        RecipeError: no such name. UserError: an installed one that is no manipulator.
+        RecipeError: no such name. UserError: an installed one that cannot be imported, or is no manipulator.
     """
     if name in BUILT_IN:
         module, _, attribute = BUILT_IN[name].partition(":")
-        found = getattr(import_module(module, __package__), attribute)
-    elif name in _installed():
-        found = _installed()[name].load()
-    else:
-        raise RecipeError(f"There is no manipulator '{name}'.{did_you_mean(name, names())}")
+        built_in: type[Manipulator] = getattr(import_module(module, __package__), attribute)
+        return built_in
+    if name in _installed():
+        if len(_offered(name)) > 1:
+            packages = ", ".join(sorted(point.dist.name if point.dist else "?" for point in _offered(name)))
+            raise UserError(f"Several packages install a manipulator '{name}': {packages}. Keep one of them.")
+        return _load(_installed()[name])
+    raise RecipeError(f"There is no manipulator '{name}'.{did_you_mean(name, names())}")
+
+
+def _offered(name: str) -> list[EntryPoint]:
+    return list(entry_points(group=GROUP, name=name))
+
+
+def _load(point: EntryPoint) -> type[Manipulator]:
+    """Import what a third party installed; whatever it does wrong is a sentence that names it."""
+    whose = f"The installed manipulator '{point.name}'{_from(point)}"
+    try:
+        found = point.load()
+    except Exception as error:
+        raise UserError(f"{whose} cannot be loaded: {type(error).__name__}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Manipulator)):
-        raise UserError(f"The installed manipulator '{name}' is not a subclass of mmtt.manipulator.Manipulator.")
+        raise UserError(f"{whose} is not a subclass of mmtt.manipulator.Manipulator.")
+    missing = sorted(getattr(found, "__abstractmethods__", ()))
+    if missing:
+        raise UserError(f"{whose} does not define {', '.join(missing)}.")
+    if not isinstance(getattr(found, "declaration", None), Declaration):
+        raise UserError(f"{whose} has no `declaration` (a mmtt.manipulator.Declaration).")
+    if found.declaration.name != point.name:
+        raise UserError(f"{whose} declares the name '{found.declaration.name}'. Give both the same name.")
     return found
+
+
+def _from(point: EntryPoint) -> str:
+    return f" of the package '{point.dist.name}'" if point.dist else ""
+
+
+def shadowed(*wanted: str) -> list[str]:
+    """Return a sentence for each installed manipulator that is not used, because a built-in one has its name.
+
+    `wanted` limits it to these names.
+    """
+    points = sorted(point for name in BUILT_IN if not wanted or name in wanted for point in _offered(name))
+    return [f"The installed manipulator '{p.name}'{_from(p)} is not used: a built-in has its name." for p in points]
 
 
 def make(name: str, options: Mapping[str, Any], where: str) -> Manipulator:

@@ -44,24 +44,46 @@ def sketch_hw() -> tuple[int, int]:
     return _SKETCH_HW
 
 
-def region_hole(face: Face, words: Sequence[str], side: Side, dilation: float, hw: tuple[int, int]) -> Mask:
-    """Return the union of regions, bool H×W, grown by `dilation` interocular distances, inside the face.
+def region_union(face: Face, words: Sequence[str], side: Side, dilation: float, hw: tuple[int, int]) -> Mask:
+    """Return the union of regions, bool H×W, grown by `dilation` interocular distances.
 
     Args:
         face: whose regions.
-        words: region words; those that the face's scheme cannot say draw nothing.
-        side: which of paired regions (eyes, brows, cheeks) to take.
+        words: region words; those that neither the face's scheme nor its parsing can say draw nothing.
+        side: which of paired regions (eyes, brows, cheeks, ears) to take.
         dilation: 0 to 0.5, in interocular distances.
         hw: height and width of the frame.
     """
     drawn = np.zeros(hw, np.bool_)
     for word in words:
-        covers, without = regions.outline(face, word)
-        if len(covers) == 2 and side != "both":
-            covers = [covers[0 if side == "right" else 1]]
-        drawn |= regions.fill(covers, hw) & ~regions.fill(without, hw)
-    # Across the outline there would be hair, neck and background to make up, each with an edge of its own.
-    return grow(drawn, dilation * face.interocular) & inner_face(face, hw)
+        drawn |= _region(face, word, side, hw)
+    return grow(drawn, dilation * face.interocular)
+
+
+def _region(face: Face, word: str, side: Side, hw: tuple[int, int]) -> Mask:
+    covers, without = regions.outline(face, word)
+    if len(covers) == 2 and side != "both":
+        covers = [covers[0 if side == "right" else 1]]
+    if covers or face.parsing is None:
+        return regions.fill(covers, hw) & ~regions.fill(without, hw)
+    parsed = regions.region_mask(face, word, hw)
+    return parsed & _half(face, side, hw) if word == "ear" and side != "both" else parsed
+
+
+def _half(face: Face, side: Side, hw: tuple[int, int]) -> Mask:
+    """The subject's right or left half of the frame, bool H×W."""
+    y, x = np.indices(hw, dtype=np.float32)
+    middle = face.five_points[:2].mean(axis=0)
+    left = (x - middle[0]) * face.across[0] + (y - middle[1]) * face.across[1] >= 0
+    return np.asarray(left if side == "left" else ~left)
+
+
+def region_hole(face: Face, words: Sequence[str], side: Side, dilation: float, hw: tuple[int, int]) -> Mask:
+    """Return what of `region_union` lies inside the face, bool H×W.
+
+    Across the outline there would be hair, neck and background to make up, each with an edge of its own.
+    """
+    return region_union(face, words, side, dilation, hw) & inner_face(face, hw)
 
 
 def stroke_hole(face: Face, strokes: Sequence[Mapping[str, Any]], hw: tuple[int, int]) -> Mask:

@@ -1,7 +1,7 @@
 """Classical inpainting: a part of the face is taken out and the hole closed without any learned model."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import cv2
 import numpy as np
@@ -12,20 +12,19 @@ from mmtt import regions
 from mmtt.errors import Rejected
 from mmtt.faces import Face
 from mmtt.images import Rgb
-from mmtt.manipulator import Declaration, Edit, Job, Manipulator
+from mmtt.manipulator import Declaration, Edit, Job
 from mmtt.masks import MaskRule
 from mmtt.regions import Mask
 
 from . import exemplar, holes
+from .region_holes import DRAWABLE, Count, Growth, RegionHoles
 from .retouch import FEATURES, LIKENESS, likeness
 
 Method = Literal["telea", "navier_stokes", "exemplar"]
 DIFFUSION = {"telea": cv2.INPAINT_TELEA, "navier_stokes": cv2.INPAINT_NS}
-DRAWABLE = tuple(word for word in regions.REGIONS if word not in regions.TEXT_ONLY)
-SIDES = ("right", "left")
 
 
-class ClassicalInpaint(Manipulator):
+class ClassicalInpaint(RegionHoles):
     """Remove regions of the face, or brush strokes over it, and fill the hole from what is around.
 
     `exemplar` completes with patches of the same picture (see `exemplar.py`); `telea` (Telea, "An image
@@ -36,20 +35,16 @@ class ClassicalInpaint(Manipulator):
 
     methods: tuple[Method, ...] = ("telea", "navier_stokes", "exemplar")
     """Ways to fill, drawn evenly."""
-    regions_range: tuple[Annotated[int, Field(ge=1, le=11)], Annotated[int, Field(ge=1, le=11)]] = (1, 2)
-    """How many region words are united into one hole, least and most."""
+    regions_range: tuple[Count, Count] = (1, 2)
+    # Hair hangs into most foreheads and would be cut.
     region_pool: tuple[str, ...] = tuple(word for word in DRAWABLE if word not in ("pupil", "forehead", "skin"))
-    """Region words that may be taken out. Hair hangs into most foreheads and would be cut."""
     free_form_share: Annotated[float, Field(ge=0, le=1)] = 0.25
     """How many of the holes are brush strokes instead of regions, 0–1."""
     one_side_share: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """How often only one of paired regions (eyes, brows, cheeks) is taken, 0–1."""
-    dilation_range: tuple[Annotated[float, Field(ge=0, le=0.5)], Annotated[float, Field(ge=0, le=0.5)]] = (0.06, 0.14)
-    """By how much regions are grown, in interocular distances."""
+    dilation_range: tuple[Growth, Growth] = (0.06, 0.14)
     stroke_width_range: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]] = (0.12, 0.4)
     """How wide brush strokes are, in interocular distances."""
     max_share: Annotated[float, Field(gt=0, le=1)] = 0.25
-    """Of several regions, some are dropped until the hole is at most this share of the face."""
     max_diffused: Annotated[float, Field(ge=0, le=1)] = 0.11
     """Greatest distance to the rim, in interocular distances, of a hole filled by diffusion."""
 
@@ -62,11 +57,11 @@ class ClassicalInpaint(Manipulator):
         summary="Takes regions or brush strokes out of a face and closes the hole from its surroundings.",
     )
 
-    @field_validator("methods", "region_pool")
+    @field_validator("methods")
     @classmethod
-    def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or set(value) - {*DRAWABLE, *DIFFUSION, "exemplar"}:
-            raise ValueError(f"name at least one of what there is: {', '.join(DRAWABLE)}")
+    def _some(cls, value: tuple[Method, ...]) -> tuple[Method, ...]:
+        if not value:
+            raise ValueError(f"name at least one of {', '.join(get_args(Method))}")
         return value
 
     def plan(self, target: Face, source: Face | None, rng: np.random.Generator) -> dict[str, Any]:
@@ -76,25 +71,10 @@ class ClassicalInpaint(Manipulator):
         if rng.random() < self.free_form_share:
             plan = self._plan_strokes(small, method, rng)
         else:
-            plan = self._plan_regions(small, rng)
-        depth = cv2.distanceTransform(_hole(small, plan, holes.sketch_hw()).astype(np.uint8), cv2.DIST_L2, 3)
+            plan = {**self.plan_on_sketch(small, rng), "strokes": []}
+        depth = cv2.distanceTransform(self.hole(small, plan, holes.sketch_hw()).astype(np.uint8), cv2.DIST_L2, 3)
         thick = float(depth.max()) > self.max_diffused * holes.SKETCH_UNIT_PX
         return {**plan, "method": "exemplar" if thick else method}
-
-    def _plan_regions(self, small: Face, rng: np.random.Generator) -> dict[str, Any]:
-        sayable = [word for word in self.region_pool if word in regions.sayable(small.scheme)]
-        if not sayable:
-            raise Rejected("region_unavailable", f"{small.scheme} can say none of {', '.join(self.region_pool)}")
-        low, high = sorted(min(count, len(sayable)) for count in self.regions_range)
-        words = [str(word) for word in rng.permutation(sayable)[: int(rng.integers(low, high + 1))]]
-        side = SIDES[int(rng.integers(2))] if rng.random() < self.one_side_share else "both"
-        dilation = round(float(rng.uniform(*self.dilation_range)), 4)
-        plan: dict[str, Any] = {"regions": words, "side": side, "dilation": dilation, "strokes": []}
-        while _share(small, plan) > self.max_share and len(plan["regions"]) > 1:
-            plan = {**plan, "regions": plan["regions"][:-1]}
-        if _share(small, plan) > self.max_share:
-            plan = {**plan, "side": SIDES[int(rng.integers(2))]}
-        return plan
 
     def _plan_strokes(self, small: Face, method: Method, rng: np.random.Generator) -> dict[str, Any]:
         widest = 1.0 if method == "exemplar" else 1.8 * self.max_diffused
@@ -109,23 +89,16 @@ class ClassicalInpaint(Manipulator):
 
     def render(self, batch: Sequence[Job]) -> list[Edit]:
         """Fill each hole; alpha is 1 in it and 0 elsewhere."""
-        return [_inpaint(job) for job in batch]
+        return [_inpaint(job, self.hole_of(job)) for job in batch]
+
+    def hole(self, face: Face, parameters: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
+        """Return a planned hole, bool H×W, in a frame of height and width `hw`; it stays inside the face."""
+        if parameters.get("strokes"):
+            return holes.stroke_hole(face, parameters["strokes"], hw)
+        return holes.region_hole(face, parameters["regions"], parameters["side"], parameters["dilation"], hw)
 
 
-def _hole(face: Face, plan: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
-    if plan["strokes"]:
-        return holes.stroke_hole(face, plan["strokes"], hw)
-    return holes.region_hole(face, plan["regions"], plan["side"], plan["dilation"], hw)
-
-
-def _share(small: Face, plan: Mapping[str, Any]) -> float:
-    """What share of the face a planned hole takes."""
-    face = regions.fill([regions.oval(small)], holes.sketch_hw())
-    return float(np.count_nonzero(_hole(small, plan, holes.sketch_hw())) / max(np.count_nonzero(face), 1))
-
-
-def _inpaint(job: Job) -> Edit:
-    hole = _hole(job.target_face, job.parameters, (job.target.shape[0], job.target.shape[1]))
+def _inpaint(job: Job, hole: Mask) -> Edit:
     image, done = job.target.copy(), job.target.copy()
     count, labels, stats, _ = cv2.connectedComponentsWithStats(hole.astype(np.uint8), connectivity=8)
     for label in range(1, count):

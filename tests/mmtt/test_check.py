@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 
 from mmtt import images
-from mmtt.check import check, require_dataset, verify
+from mmtt.check import check, require_dataset, verify, verify_all
 from mmtt.errors import UserError
 from mmtt.manifest import assemble_manifest
+from mmtt.parsing import LABELS
 from mmtt.record import SCHEMA_VERSION, Record, Rejection
 from mmtt.shards import Footer, ShardWriter, side_path, write_table
+from pipelines.degradations.chain import Chain
+from pipelines.degradations.codecs import Jpeg
+from pipelines.degradations.geometry import Resize, Rotate
+from pipelines.degrade import degraded
 from tests.factories import make_forged_record, make_record
 
 RULES = ("blend", "support", "hole")
@@ -150,6 +155,108 @@ def test_other_peoples_masks_need_no_composite():
     assert check(mask_emptied(make_forged_record(mask_rule="imported", **bare)))
 
 
+CHAINS = (
+    Chain("coded", (Jpeg(quality=60),)),
+    Chain("moved", (Resize(scale=0.7), Rotate(degrees=10), Jpeg(quality=80))),
+)
+
+
+def make_variant(record, chain=CHAINS[1], **changes):
+    return replace(degraded(record, chain, 0), **changes)
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: chain.name)
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_clean_variant_has_no_fault(seed, rule, chain):
+    assert check(make_variant(make_forged_record(seed, 64, rule), chain)) == []
+    assert check(make_variant(make_record(seed), chain)) == []
+
+
+def shifted(record):
+    """The mask three pixels beside where it belongs."""
+    return changed(record, "mask", lambda m: m.__setitem__(slice(None), np.roll(m, 12, axis=1)))
+
+
+VARIANT_FAULTS = [
+    (lambda r: replace(r, degradations=[]), "does not say what was done"),
+    (lambda r: replace(r, degradations=["jpeg"]), "degradation 0 is no JSON object that names an `op`"),
+    (lambda r: replace(r, degradations=['{"quality": 3}']), "names an `op`"),
+    (lambda r: replace(r, degradations=[*r.degradations, "[1]"]), r"degradation \d is no JSON object"),
+    (lambda r: replace(r, variant="master"), "a master has degradations"),
+    (lambda r: replace(r, variant="master", degradations=[]), "differ from the target"),
+    (lambda r: replace(r, mask_share=0.9), "mask_share"),
+    (lambda r: replace(r, regions=[], region_shares=[]), "regions do not follow"),
+    (lambda r: replace(r, change_mean=0.5), "change_mean"),
+    (lambda r: replace(r, intent=r.image), "intent is no single-channel PNG of the image's size"),
+    (lambda r: replace(r, parsing=images.encode_png(np.zeros((9, 9), np.uint8))), "parsing is no single-channel"),
+    (smaller("alpha"), "differ in size"),
+    (smaller("mask"), "mask is"),
+    (mask_with_a_third_value, "other than 0 and 255"),
+    (mask_emptied, "the mask of a forgery is empty"),
+    (shifted, "the mask covers pixels with alpha 0"),
+    (lambda r: replace(r, image_sha256="0" * 64), "image_sha256"),
+]
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: chain.name)
+@pytest.mark.parametrize(("plant", "sentence"), VARIANT_FAULTS, ids=[sentence for _, sentence in VARIANT_FAULTS])
+def test_a_planted_fault_of_a_variant_is_found(plant, sentence, chain):
+    faults = check(plant(make_variant(make_forged_record(), chain)))
+    assert any(re.search(sentence, fault) for fault in faults), faults
+
+
+def test_a_pristine_variant_with_a_mask_is_found():
+    variant = make_variant(make_record())
+    assert "a pristine record has a mask" in check(changed(variant, "mask", lambda m: m[5:9].fill(255)))
+
+
+def write_folder(folder, records):
+    folder.mkdir(parents=True)
+    writer = ShardWriter(folder / "a.parquet", Record)
+    for record in records:
+        writer.add(record)
+    writer.close(Footer("x", "y", "z"))
+    write_table(side_path(folder, "a", Rejection), [], Rejection)
+    assemble_manifest(folder, "x", ["a"])
+    return folder
+
+
+def tied(tmp_path, variants):
+    """Verify a dataset of two masters and some variants; what is told of the variants."""
+    masters = write_folder(tmp_path / "d" / "masters", [make_record(), make_forged_record()])
+    folder = write_folder(tmp_path / "d" / "degraded", variants)
+    return [what for _, what in verify_all([masters, folder])]
+
+
+def test_variants_tied_to_their_masters_have_no_fault(tmp_path):
+    assert tied(tmp_path, [make_variant(r, c) for c in CHAINS for r in (make_record(), make_forged_record())]) == []
+
+
+def test_the_same_variant_twice_is_found(tmp_path):
+    assert tied(tmp_path, [make_variant(make_record())] * 2) == ["the id occurs twice"]
+
+
+def test_a_variant_without_its_master_or_target_is_found(tmp_path):
+    orphan = tied(tmp_path / "a", [make_variant(make_record(), record_id="f" * 24)])
+    assert orphan == ["variant 'moved' is of no master of this dataset"]
+    lost = tied(tmp_path / "b", [make_variant(make_forged_record(), target_id="f" * 24)])
+    assert lost == [f"target_id {'f' * 24} is no pristine record of this dataset"]
+
+
+def test_a_variant_that_is_its_master_is_found(tmp_path):
+    same = replace(make_record(), variant="coded", degradations=['{"op": "jpeg"}'])
+    assert tied(tmp_path, [same]) == ["variant 'coded' has the image of its master"]
+
+
+def test_a_degraded_copy_of_a_target_does_not_stand_in_for_it(tmp_path):
+    """A forged master whose target is there as a variant only has lost its target."""
+    masters = write_folder(tmp_path / "d" / "masters", [make_forged_record()])
+    folder = write_folder(tmp_path / "d" / "degraded", [make_variant(make_record())])
+    told = [what for _, what in verify_all([masters, folder])]
+    assert f"target_id {make_record().record_id} is no pristine record of this dataset" in told
+
+
 @pytest.fixture
 def directory(tmp_path):
     for name, records in (("a", [make_record(0), make_forged_record(0)]), ("b", [make_record(1)])):
@@ -229,3 +336,17 @@ def test_a_directory_that_is_none_is_a_sentence(tmp_path):
         require_dataset(tmp_path / "absent")
     with pytest.raises(UserError, match=r"no manifest.json"):
         list(verify(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("labels", "words", "fault"),
+    [
+        (None, ["hair"], "parsed_regions without a label map"),
+        (99, ["hair"], "parsing holds a label that is none"),
+        (LABELS.index("hair"), ["ear"], "parsed_regions are not what the label map shows"),
+        (LABELS.index("hair"), [], "parsed_regions are not what the label map shows"),
+    ],
+)
+def test_a_label_map_and_the_words_that_it_shows_must_agree(labels, words, fault):
+    drawn = None if labels is None else images.encode_png(np.full((64, 64), labels, np.uint8))
+    assert fault in check(make_record(parsing=drawn, parsed_regions=words))

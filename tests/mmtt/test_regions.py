@@ -1,11 +1,27 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 import skimage.data
 
+from mmtt import images
 from mmtt.errors import MissingDependency
 from mmtt.faces import Face, align
-from mmtt.regions import REGIONS, TEXT_ONLY, edited_shares, fill, outline, oval, region_mask, sayable, union_mask
+from mmtt.parsing import LABELS, WORDS, label_mask, parsed_words
+from mmtt.regions import (
+    PARSED_ONLY,
+    REGIONS,
+    TEXT_ONLY,
+    edited_shares,
+    fill,
+    outline,
+    oval,
+    region_mask,
+    sayable,
+    sayable_of,
+    union_mask,
+)
 from pipelines.finders.mediapipe import MediapipeFinder
 from tests.factories import drawn, make_face
 
@@ -149,3 +165,89 @@ def test_the_oval_holds_the_eyes_and_the_mouth(face):
     for word in ("eye", "nose", "mouth"):
         mask = region_mask(face, word, (SIZE, SIZE))
         assert (mask & inside).sum() > 0.98 * mask.sum()
+
+
+def parsed(face, *drop):
+    """The face with a label map that differs from its polygons: everything 9 pixels lower, ears and hair besides."""
+    down = face.moved(np.array([[1.0, 0, 0], [0, 1, 9]]))
+    labels = np.zeros((SIZE, SIZE), np.uint8)
+    labels[:40, 30:-30] = LABELS.index("hair")
+    labels[120:150, 8:20] = LABELS.index("l_ear")
+    labels[120:150, -20:-8] = LABELS.index("r_ear")
+    labels[-20:] = LABELS.index("neck")
+    for word, label in (("skin", "skin"), ("nose", "nose"), ("eye", "r_eye"), ("eyebrow", "l_brow"),
+                        ("mouth", "mouth"), ("lip", "l_lip")):  # fmt: skip
+        labels[region_mask(down, word, (SIZE, SIZE))] = 0 if word in drop else LABELS.index(label)
+    return replace(face, parsing_png=images.encode_png(labels), parsed=parsed_words(labels)), labels
+
+
+def test_hair_and_ears_are_measured_where_a_map_shows_them_and_nowhere_else(face):
+    assert PARSED_ONLY == ("ear", "hair")
+    assert not set(PARSED_ONLY) & set(sayable_of(face))
+    known, labels = parsed(face)
+    assert sayable_of(known) == tuple(w for w in REGIONS if w in {*sayable(face.scheme), "ear", "hair"})
+    for word in PARSED_ONLY:
+        assert not region_mask(face, word, (SIZE, SIZE)).any()
+        assert np.array_equal(region_mask(known, word, (SIZE, SIZE)), label_mask(labels, *WORDS[word]))
+        assert region_mask(known, word, (SIZE, SIZE)).any()
+
+
+def test_what_a_map_shows_is_its_pixels_and_the_rest_stays_polygons(face):
+    known, labels = parsed(face)
+    assert set(known.parsed) == set(WORDS)
+    for word in set(sayable_of(known)) - {"pupil"}:
+        expected = label_mask(labels, *WORDS[word]) if word in WORDS else region_mask(face, word, (SIZE, SIZE))
+        assert np.array_equal(region_mask(known, word, (SIZE, SIZE)), expected), word
+    assert not np.array_equal(region_mask(known, "nose", (SIZE, SIZE)), region_mask(face, "nose", (SIZE, SIZE)))
+    both = region_mask(known, "hair", (SIZE, SIZE)) | region_mask(known, "chin", (SIZE, SIZE))
+    assert np.array_equal(union_mask(known, ("hair", "chin"), (SIZE, SIZE)), both)
+
+
+def test_pupils_lie_inside_the_eyes_that_the_map_shows(face):
+    known, _ = parsed(face)
+    pupil, eye = region_mask(known, "pupil", (SIZE, SIZE)), region_mask(known, "eye", (SIZE, SIZE))
+    assert not (pupil & ~eye).any()
+
+
+def test_a_word_that_the_map_does_not_show_is_drawn_from_polygons(face):
+    """Eyes behind sunglasses: the face still has eyes."""
+    known, _ = parsed(face, "eye")
+    assert "eye" not in known.parsed
+    assert np.array_equal(region_mask(known, "eye", (SIZE, SIZE)), region_mask(face, "eye", (SIZE, SIZE)))
+    assert "eye" in edited_shares(known, np.full((SIZE, SIZE), 255, np.uint8))
+
+
+def test_edited_shares_are_those_of_the_map_in_the_papers_order(face):
+    known, labels = parsed(face)
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[:20] = 255
+    mask[labels == LABELS.index("r_ear")] = 255
+    shares = edited_shares(known, mask)
+    assert shares["hair"] == (labels[:20] == LABELS.index("hair")).sum() / (labels == LABELS.index("hair")).sum()
+    assert shares["ear"] == 0.5
+    assert list(shares) == [word for word in REGIONS if word in shares]
+    assert set(edited_shares(known, np.full((SIZE, SIZE), 255, np.uint8))) >= {*WORDS, "chin", "jaw"}
+
+
+def test_a_map_says_nothing_about_a_frame_of_another_size(face):
+    known, _ = parsed(face)
+    with pytest.raises(ValueError, match=r"\(256, 256\).*\(128, 256\)"):
+        region_mask(known, "hair", (SIZE // 2, SIZE))
+    assert region_mask(known, "chin", (SIZE // 2, SIZE)).shape == (SIZE // 2, SIZE)
+
+
+def test_a_moved_face_goes_back_to_its_polygons(face):
+    """Its map stays behind: nothing may be read from it in the wrong place."""
+    known, _ = parsed(face)
+    moved = known.moved(np.array([[1.0, 0, 3], [0, 1, 4]]))
+    assert sayable_of(moved) == sayable_of(known)
+    assert not region_mask(moved, "hair", (SIZE, SIZE)).any()
+    assert region_mask(moved, "nose", (SIZE, SIZE)).any()
+    assert set(edited_shares(moved, np.full((SIZE, SIZE), 255, np.uint8))) <= set(sayable(face.scheme))
+
+
+def test_words_of_a_stranger_that_no_map_outlines_are_not_measured(face):
+    known, _ = parsed(face)
+    lying = replace(known, parsed=("tooth", "no word at all"))
+    assert not region_mask(lying, "tooth", (SIZE, SIZE)).any()
+    assert set(edited_shares(lying, np.full((SIZE, SIZE), 255, np.uint8))) == set(sayable(face.scheme))

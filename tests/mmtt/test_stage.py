@@ -159,7 +159,8 @@ def test_shards_that_no_job_asks_for_are_removed_with_their_sides(tmp_path):
     whole(tmp_path, job("a", 0), job("b", 1))
     assert whole(tmp_path, job("b", 1)) == []
     expected = {
-        "b.parquet", "rejections.parquet", "manifest.json", "private/b.lineage.parquet", "private/b.rejection.parquet"
+        "b.parquet", "rejections.parquet", "manifest.json", "private/b.lineage.parquet", "private/b.rejection.parquet",
+        "private/environment.json",
     }  # fmt: skip
     assert set(contents(tmp_path)) == expected
     assert [shard.name for shard in Manifest.load(tmp_path).shards] == ["b"]

@@ -33,7 +33,7 @@ from pipelines.progress import silent
 from pipelines.replay import replay
 from tests.factories import build, tiny_dataset
 
-ALL = tuple(manipulators.BUILT_IN)
+ALL = tuple(manipulators.WEIGHT_FREE)
 FEW = ("face_swap", "attribute_warp", "recolour")
 
 
@@ -73,9 +73,9 @@ def test_every_record_keeps_the_facts(built):
 
 
 def test_every_forgery_replays_to_the_same_bytes(built):
-    outcome = dict(replay(built, Recipe.load(built.recipe)))
+    outcome = {o.record_id: o.verdict for o in replay(built, Recipe.load(built.recipe))}
     assert len(outcome) == sum(1 for _ in read(built.forged)) > 40
-    assert set(outcome.values()) == {None}
+    assert set(outcome.values()) == {"same"}
 
 
 def test_no_path_and_no_name_is_in_any_shard(built):

@@ -14,7 +14,7 @@ from mmtt.recipe import DonorSection
 from mmtt.record import Assignment
 from pipelines import donors as donors_module
 from pipelines.donors import Donors
-from pipelines.grouping import Candidate, assign, near_duplicates, same_picture, thumbnail, tie
+from pipelines.grouping import Candidate, assign, largest, near_duplicates, same_picture, thumbnail, tie
 from tests.pipelines.shapes import random_face, random_photo
 
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
@@ -192,3 +192,21 @@ def test_equal_shapes_are_told_apart_by_id():
     rows = [Assignment(record_id=i, group_id=i, component_id=i, split="train") for i in reversed(ids)]
     candidates = {i: donors_module.Candidate(i, "o", face) for i in ids}
     assert Donors(candidates, rows, DonorSection(nearest=4)).nearest("r002") == ["r000", "r001", "r003", "r004"]
+
+
+def test_a_refused_group_is_told_one_record_of_each_split_that_it_matches_through_others_too():
+    """`new` ties to `old a` directly and to `old b` through `between`, which has a split by then."""
+    members = ["old a", "old a", "old b", "a between", "new"]
+    ties = [("new", "old a"), ("a between", "old b"), ("new", "a between")]
+    rows, refused = assign(candidates_of(members), ties, earlier({"old a": "test", "old b": "train"}), SHARES, 0)
+    assert [row.record_id for row in refused] == ["r04"]
+    assert "(r03 in train, r00 in test)" in refused[0].detail
+    assert len(rows) == 4
+
+
+def test_the_largest_component_is_that_with_most_records():
+    rows, _ = assign(candidates_of("aabcdde"), [("b", "c"), ("c", "a"), ("d", "e")], [], SHARES, 0)
+    assert largest(rows) == ("a", 4, 3, 4 / 7)
+    assert largest(rows[::-1]) == largest(rows)
+    assert largest([row for row in rows if row.component_id != "a"]) == ("d", 3, 2, 1.0)
+    assert largest([]) is None

@@ -171,7 +171,10 @@ def test_a_subject_that_would_bridge_two_splits_is_refused_by_name(layout):
     run_ingest(layout)
     after, known = run(layout), ids(layout)
     bridges = {known["bridge_a.jpg"], known["bridge_b.jpg"]}
-    assert {r.record_id for r in after.rejections if r.code == "bridges_splits"} == bridges
+    refused = {r.record_id: r.detail for r in after.rejections if r.code == "bridges_splits"}
+    assert refused.keys() == bridges
+    for number in two_apart(first, known):
+        assert all(known[f"drawn_{number:02d}.png"] in detail for detail in refused.values())
     assert splits(after) == splits(first)
     assert rows(after) == rows(first)
     assert read_table(layout.plan / "rejections.parquet", Rejection) == after.rejections
