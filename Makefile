@@ -23,8 +23,8 @@ check: $(VENV)/.dev  ## format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev  ## measure (never a test): manipulators, forge pass, workers, alignment, memory
-	$(BIN)/python -m tests.bench
+bench: $(VENV)/.dev  ## measure (never a test): manipulators, forge pass, workers, alignment, memory, learned programs
+	PYTHONPATH=tests/support $(BIN)/python -m tests.bench
 
 clean:  ## remove what was set up
 	rm -rf $(VENV) demo

@@ -33,7 +33,7 @@ MANIFEST = "manifest.json"
 REJECTIONS = "rejections.parquet"
 _ENVIRONMENT = "environment.json"
 # Besides numpy and OpenCV, what pixels pass through; an absent one has no say.
-_COMPUTING = ("scikit-image", "onnxruntime", "torch", "diffusers")
+_COMPUTING = ("scikit-image", "pillow", "onnxruntime", "torch", "diffusers", "transformers")
 
 
 @dataclass(frozen=True)

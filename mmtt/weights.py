@@ -103,10 +103,12 @@ def _cached(name: str) -> Path | None:
         raise UserError(f"'{_HUB}{name}' names no revision. Write {_HUB}{name}@COMMIT, so that the bytes are fixed.")
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
     except ImportError as error:
         raise MissingDependency(f"Names with '{_HUB}' need huggingface_hub: pip install huggingface_hub.") from error
     try:
         return Path(snapshot_download(repository, revision=revision, local_files_only=True))
     except LocalEntryNotFoundError:
         return None
+    except HFValidationError as error:
+        raise UserError(f"'{_HUB}{name}' is no name of a Hub repository: {error}") from error

@@ -144,7 +144,7 @@ def _forge_batch(
     targets = [lookup.get(row.target_id) for row in rows]
     sources = [lookup.get(row.source_id) if row.source_id else None for row in rows]
     jobs = [render_job(row, t, s) for row, t, s in zip(rows, targets, sources, strict=True)]
-    for row, target, source, job, edit in zip(rows, targets, sources, jobs, _render(made, jobs), strict=True):
+    for row, target, source, job, edit in zip(rows, targets, sources, jobs, _render(made, rows, jobs), strict=True):
         try:
             if isinstance(edit, Rejected):
                 raise edit
@@ -162,7 +162,7 @@ def _forge_batch(
             )
 
 
-def _render(made: Manipulator, jobs: Sequence[Job]) -> Sequence[Edit | Rejected]:
+def _render(made: Manipulator, rows: Sequence[PlanRow], jobs: Sequence[Job]) -> Sequence[Edit | Rejected]:
     """Render a batch; when it fails, render one by one to learn which job is to blame."""
     try:
         edits = made.render(jobs)
@@ -170,7 +170,8 @@ def _render(made: Manipulator, jobs: Sequence[Job]) -> Sequence[Edit | Rejected]
             return edits
     except Exception as error:
         blame(error)
-    return [_render_one(made, job) for job in jobs]
+    # With generators of their own again: the failed batch has drawn from these.
+    return [_render_one(made, job._replace(rng=_generator(row))) for row, job in zip(rows, jobs, strict=True)]
 
 
 def _render_one(made: Manipulator, job: Job) -> Edit | Rejected:
@@ -206,8 +207,12 @@ def render_job(row: PlanRow, target: Record, source: Record | None) -> Job:
         source=_frozen(source.image) if source else None,
         source_face=face_of(source) if source else None,
         parameters=json.loads(row.parameters),
-        rng=np.random.default_rng(int(row.seed, 16)),
+        rng=_generator(row),
     )
+
+
+def _generator(row: PlanRow) -> np.random.Generator:
+    return np.random.default_rng(int(row.seed, 16))
 
 
 def _frozen(data: bytes) -> images.Rgb:

@@ -4,20 +4,20 @@ Every ratio is the median of pairs measured one after the other, so that a machi
 does not spoil it.
 """
 
-import importlib.util
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
 import numpy as np
 import yaml
+from insightface.utils import face_align
 from threadpoolctl import threadpool_limits
 
 from mmtt import images
@@ -35,6 +35,7 @@ from pipelines.ingest import ingest
 from pipelines.layout import Layout
 from pipelines.plan import plan
 from pipelines.progress import silent
+from tests.benchmarks import command, degrade, identities, learned_diffusion, learned_onnx
 from tests.factories import source_row, tiny_dataset, write_sources
 
 PEOPLE, REPEATS = 12, 3
@@ -52,6 +53,8 @@ def main() -> None:
         workers(layout)
         alignment()
         memory(Path(folder))
+    for topic in (degrade, learned_onnx, learned_diffusion, command, identities):
+        topic.main()
 
 
 def _recipe() -> dict[str, Any]:
@@ -151,7 +154,7 @@ def workers(layout: Layout) -> None:
 
 def alignment() -> None:
     """Print our alignment against insightface's norm_crop, the same work: 5 points, similarity, one warp to 512."""
-    peer = _face_align()
+    warnings.simplefilter("ignore", FutureWarning)  # of what insightface calls in scikit-image
     person = draw_person(3, 1024)
     face = Face(person.landmarks, "openpose_70")
     five = face.five_points.astype(np.float64)
@@ -162,7 +165,7 @@ def alignment() -> None:
 
     taken: dict[str, list[float]] = {"norm_crop": [], "same work": [], "align": []}
     for _ in range(40):
-        taken["norm_crop"].append(seconds(lambda: peer.norm_crop(person.image, five, 512)))
+        taken["norm_crop"].append(seconds(lambda: face_align.norm_crop(person.image, five, 512)))
         taken["same work"].append(seconds(same_work))
         taken["align"].append(seconds(lambda: align(person.image, face, "arcface_112", 512)))
     print("\nalignment to 512 px from a 1024-px photo")
@@ -173,22 +176,6 @@ def alignment() -> None:
     ):
         ratio = statistics.median(a / b for a, b in zip(taken[name], taken["norm_crop"], strict=True))
         print(f"{name:12} {1000 * statistics.median(taken[name]):6.2f} ms  ratio {ratio:.2f}  {note}")
-
-
-def _face_align() -> ModuleType:
-    """Load the one module of insightface that aligns; the package itself wants an inference runtime."""
-    package = importlib.util.find_spec("insightface")
-    if package is None or not package.submodule_search_locations:
-        raise SystemExit("insightface is not installed; `make bench` installs it")
-    path = Path(package.submodule_search_locations[0]) / "utils" / "face_align.py"
-    spec = importlib.util.spec_from_file_location("face_align", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    import warnings
-
-    warnings.simplefilter("ignore", FutureWarning)
-    spec.loader.exec_module(module)
-    return module
 
 
 def memory(folder: Path) -> None:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from logging import CRITICAL
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -202,12 +203,11 @@ def _loaded(source: Source, where: str) -> _Model:
     try:
         import diffusers
         import torch
-        import transformers
+        import transformers  # noqa: F401
 
         pipeline = getattr(diffusers, source.kind.pipeline)
     except (ImportError, RuntimeError) as error:  # a torchvision that does not fit torch raises the latter
         raise _missing(error) from error
-    del transformers
     try:
         with _quiet():
             pipe = pipeline.from_pretrained(
@@ -270,7 +270,7 @@ def _quiet() -> Iterator[None]:
 
     before = [(log, log.get_verbosity(), log.is_progress_bar_enabled()) for log in (ours, theirs)]
     for log, _, _ in before:
-        log.set_verbosity_error()
+        log.set_verbosity(CRITICAL)  # what goes wrong is raised as well
         log.disable_progress_bar()
     try:
         with warnings.catch_warnings():

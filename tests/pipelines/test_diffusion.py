@@ -459,6 +459,20 @@ def test_pickled_weights_are_refused_and_never_opened(models, component, tmp_pat
     assert not trap.exists()
 
 
+@pytest.mark.parametrize("component", ["unet", "text_encoder"])
+def test_a_variant_that_is_only_pickled_is_refused(models, component, tmp_path):
+    trap = tmp_path / "sprung"
+    for weights in models.glob(f"{tiny_diffusion.INPAINT}/*/*.safetensors"):
+        shutil.copy(weights, weights.with_suffix(".fp16.safetensors"))
+    (weights,) = (models / tiny_diffusion.INPAINT / component).glob("*.fp16.safetensors")
+    rendered(inpaint(variant="fp16"))
+    name = "pytorch_model.fp16.bin" if component == "text_encoder" else "diffusion_pytorch_model.fp16.bin"
+    weights.rename(weights.with_name(name)).write_bytes(pickle.dumps(Trap(trap)))
+    message = told(UserError, rendered, inpaint(variant="fp16"))
+    assert "cannot be loaded" in message and "fp16.safetensors found" in message and component in message
+    assert not trap.exists()
+
+
 def test_code_in_the_folder_is_never_run(models, tmp_path):
     trap = tmp_path / "sprung"
     code = models / tiny_diffusion.INPAINT / "unet" / "diffusers.py"
