@@ -3,10 +3,12 @@
 DIR/
   recipe.yaml  sources.csv  photos/  landmarks.json     what the curator brings
   parsing/                                              part masks, where the photos' origin ships them
+  identities.csv                                        which faces are one person, where embeddings doubt
   pristine/  forged/                                    shards, manifests, rejections
   plan/splits.parquet  plan/plan.parquet  plan/basis    what was decided, and from what
   private/lineage.parquet  private/salt                 never published,
-  private/pristine/  private/forged/                    nor are the side tables of each shard
+  private/pristine/  private/forged/                    nor are the side tables of each shard,
+  private/identities.html                               nor the page that asks who is who
   degraded/  private/degraded/                          variants of the shards above, and their side tables
   overview.html                                         what came out
 """
