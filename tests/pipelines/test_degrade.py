@@ -228,6 +228,10 @@ degrade(layout, recipe, serial, silent)
 """
 
 
+def stamps(layout):
+    return {(path, path.stat().st_mtime_ns) for path in layout.degraded.glob("*-*.parquet")}
+
+
 def test_killed_and_resumed_it_ends_with_the_same_bytes(forged, timed, tmp_path):
     layout, chance, kept = copied(forged, tmp_path / "killed"), random.Random(3), set()
     made, full_s = timed
@@ -235,9 +239,12 @@ def test_killed_and_resumed_it_ends_with_the_same_bytes(forged, timed, tmp_path)
         command = [sys.executable, "-c", WORKER, str(layout.root)]
         with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE) as run:
             assert run.stdout.readline() == b"ready\n"
-            time.sleep(chance.uniform(0.1, 0.5) * full_s)
+            # Not before a shard is made, however slow the machine is today; then at any moment.
+            while run.poll() is None and stamps(layout) <= kept:
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0, 0.2) * full_s)
             run.kill()
-        kept |= {p: p.stat().st_mtime_ns for p in layout.degraded.glob("*-*.parquet")}.items()
+        kept |= stamps(layout)
     degrade_all(layout)
     assert kept and all(path.stat().st_mtime_ns == stamp for path, stamp in kept)
     assert shards_of(layout) == shards_of(made)
