@@ -13,7 +13,9 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
 
 from mmtt.errors import Rejected, did_you_mean
 
@@ -60,6 +62,18 @@ def obligations(licence: str) -> frozenset[str]:
         hint = did_you_mean(licence, _KNOWN)
         raise Rejected("licence_unknown", f"'{licence}' is no SPDX id that is known here.{hint}")
     return frozenset(f"SA:{licence}" if part == "SA" else part for part in matched.group(1).split("-"))
+
+
+def _known(licence: str) -> str:
+    try:
+        obligations(licence)
+    except Rejected as reason:
+        raise ValueError(reason.detail) from None
+    return licence
+
+
+Licence = Annotated[str, AfterValidator(_known)]
+"""An option or column that holds a licence: an SPDX id, the name of an OpenRAIL licence, or `LicenseRef-…`."""
 
 
 def combine(licences: Mapping[Part, str | None]) -> list[str]:

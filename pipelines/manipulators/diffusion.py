@@ -6,12 +6,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from mmtt import weights
 from mmtt.errors import Rejected
 from mmtt.images import Rgb
-from mmtt.licences import obligations
+from mmtt.licences import Licence
 from mmtt.manipulator import Declaration, Job, Manipulator
 from mmtt.recipe import Sha256
 
@@ -30,7 +30,7 @@ class Diffusion(Manipulator):
 
     model: Text
     """The pipeline's folder inside that of `MMTT_MODELS`, or `hub:OWNER/NAME@REVISION` out of the Hub's local cache."""
-    weights_licence: str
+    weights_licence: Licence
     """SPDX id, the name of an OpenRAIL licence, or `LicenseRef-…`."""
     sha256: Sha256 | None = None
     """Digest of the folder as records show it (`weights_sha256`), to accept no other bytes."""
@@ -52,15 +52,6 @@ class Diffusion(Manipulator):
     """The same bytes each time, on a CPU or on the same kind of GPU (there slower); needs a batch_size of 1."""
     keep_raw: bool = False
     """Keep the pipeline's own picture, before the composite, with each record."""
-
-    @field_validator("weights_licence")
-    @classmethod
-    def _known_licence(cls, value: str) -> str:
-        try:
-            obligations(value)
-        except Rejected as reason:
-            raise ValueError(reason.detail) from None
-        return value
 
     @model_validator(mode="after")
     def _no_neighbours(self) -> Self:

@@ -17,6 +17,7 @@ from mmtt import regions
 from mmtt.errors import Rejected
 from mmtt.faces import Face
 from mmtt.images import Gray, Rgb
+from mmtt.licences import Licence
 from mmtt.manipulator import Declaration, Edit, Job
 from mmtt.masks import MaskRule
 from mmtt.parsing import label_mask
@@ -67,8 +68,8 @@ class E4s(Foreign):
     origin: ClassVar[str] = "https://github.com/e4s2022/e4s"
 
     program: str = "e4s"
-    code_licence: str = "MIT"
-    weights_licence: str | None = "LicenseRef-E4S-weights"
+    code_licence: Licence = "MIT"
+    weights_licence: Licence | None = "LicenseRef-E4S-weights"
     ignored: tuple[str, ...] = (_CHECKPOINTS, "example", "data")
     timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 600
     side_px: Literal[1024] = SIDE_PX

@@ -9,14 +9,14 @@ from typing import Annotated, Any, ClassVar, TypeVar
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from mmtt import regions, weights
 from mmtt.errors import Rejected, UserError
 from mmtt.faces import Face
 from mmtt.ids import digest
 from mmtt.images import Rgb
-from mmtt.licences import obligations
+from mmtt.licences import Licence
 from mmtt.manipulator import Declaration, Edit, Job, Manipulator
 from mmtt.regions import Mask
 from mmtt.weights import Weights
@@ -42,9 +42,9 @@ class Foreign(Manipulator):
     """Files or folders of weights, by path inside the program's folder; they get a digest of their own."""
     ignored: tuple[str, ...] = ()
     """What else is no code (output, examples), by path inside the program's folder."""
-    code_licence: str
+    code_licence: Licence
     """SPDX id, or `LicenseRef-…` where SPDX lists none."""
-    weights_licence: str | None = None
+    weights_licence: Licence | None = None
     """The same for the weights; may be left out where there are none."""
     timeout_s: Seconds = 300
     """How long a call may take to start …"""
@@ -62,15 +62,6 @@ class Foreign(Manipulator):
     """Whether the same job gives the same bytes, alone and in any batch; few programs on a GPU can say so."""
 
     origin: ClassVar[str] = "wherever you chose it"
-
-    @field_validator("code_licence", "weights_licence")
-    @classmethod
-    def _known(cls, value: str | None) -> str | None:
-        try:
-            obligations(value or "CC0-1.0")
-        except Rejected as reason:
-            raise ValueError(reason.detail) from None
-        return value
 
     @cached_property
     def home(self) -> Path:

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from mmtt.errors import Rejected
 from mmtt.faces import Face
 from mmtt.images import Gray
+from mmtt.licences import Licence
 from mmtt.manipulator import Declaration, Edit, Job
 from mmtt.masks import MaskRule
 from mmtt.regions import Mask
@@ -42,8 +43,8 @@ class Mat(Foreign, RegionHoles):
     origin: ClassVar[str] = "https://github.com/fenglinglwb/MAT"
 
     program: str = "mat"
-    code_licence: str = "CC-BY-NC-4.0"
-    weights_licence: str | None = "CC-BY-NC-4.0"
+    code_licence: Licence = "CC-BY-NC-4.0"
+    weights_licence: Licence | None = "CC-BY-NC-4.0"
     ignored: tuple[str, ...] = ("pretrained", "samples", "test_sets", "figures")
     network: str = "pretrained/CelebA-HQ.pkl"
     """The network, a pickle: it is opened in the program's environment, never in ours."""

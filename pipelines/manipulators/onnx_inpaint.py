@@ -8,12 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from mmtt.errors import Rejected, UserError
 from mmtt.faces import Face
 from mmtt.images import Rgb
-from mmtt.licences import obligations
+from mmtt.licences import Licence
 from mmtt.manipulator import Declaration, Edit, Job
 from mmtt.masks import MaskRule
 from mmtt.regions import Mask
@@ -53,7 +53,7 @@ class OnnxInpaint(RegionHoles):
 
     model: str
     """The network's file, by its path in the folder of `MMTT_MODELS`."""
-    weights_licence: str
+    weights_licence: Licence
     """SPDX id of the weights' licence, or `LicenseRef-…` where SPDX lists none."""
     output_range: Range
     """Whether the network answers values up to 1 or up to 255; exports differ, and are tried before use."""
@@ -68,15 +68,6 @@ class OnnxInpaint(RegionHoles):
     """Of what the sides of pictures must be multiples, where the network's are free."""
     keep_raw: bool = False
     """Keep the network's own picture, at its own size, with each record."""
-
-    @field_validator("weights_licence")
-    @classmethod
-    def _known_licence(cls, value: str) -> str:
-        try:
-            obligations(value)
-        except Rejected as reason:
-            raise ValueError(reason.detail) from None
-        return value
 
     def declare(self) -> Declaration:
         """Return the declaration with the digest and the licence of the network.
