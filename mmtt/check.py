@@ -1,6 +1,5 @@
 """What must hold for every row, and for a directory of them. Trust is checked here, once."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
@@ -10,16 +9,14 @@ import numpy as np
 import pyarrow as pa
 
 from mmtt import images, masks, parsing
+from mmtt.claims import json_object, wrong_claims
 from mmtt.errors import MmttError, UserError
 from mmtt.faces import face_of
 from mmtt.files import file_sha256
-from mmtt.landmarks import SCHEMES
 from mmtt.manifest import MANIFEST, REJECTIONS, Manifest, shard_paths
-from mmtt.manipulator import FAMILIES
 from mmtt.masks import MaskRule
-from mmtt.recipe import SPLITS
-from mmtt.record import MASTER, SCHEMA_VERSION, Record, Rejection
-from mmtt.regions import REGIONS, edited_shares
+from mmtt.record import MASTER, Record, Rejection
+from mmtt.regions import edited_shares
 from mmtt.shards import Shard, read_rows, read_table
 
 
@@ -27,9 +24,10 @@ def check(record: Record) -> list[str]:
     """Return what is wrong with a record, as sentences; an empty list when it may be trusted.
 
     Every rule: sizes equal, mask exactly {0, 255}, bytes as their digest says, names of the closed
-    vocabularies. Pristine: mask all zero. Forged: mask not empty. Masters of composited rules: pixels with
-    alpha 0 equal the target's bit for bit, `change` is the difference, the mask follows its rule. Degraded
-    variants say what was done to them, and their mask lies where alpha is above 0; a codec leaves no bit alone.
+    vocabularies. Pristine: mask all zero, no column of an edit. Forged: mask not empty. Masters of composited rules:
+    pixels with alpha 0 equal the target's bit for bit, `change` is the difference, the mask follows its rule; under
+    `hole` nothing changed outside the mask. Degraded variants say what was done to them, and their mask lies where
+    alpha is above 0; a codec leaves no bit alone.
     """
     try:
         rule = MaskRule(record.mask_rule)
@@ -40,41 +38,13 @@ def check(record: Record) -> list[str]:
     except ValueError:
         return ["image or mask cannot be decoded as RGB PNG and single-channel PNG"]
     hw = (image.shape[0], image.shape[1])
-    faults = [*_check_words(record), *_check_degradations(record), *_check_shape(record, hw, mask)]
-    if not faults:
-        pristine = record.manipulation is None
-        faults = _check_pristine(record, mask) if pristine else _check_edit(record, rule, image, mask)
-        if not faults and abs(record.mask_share - np.count_nonzero(mask) / mask.size) > 1e-5:
-            faults.append("mask_share is not the share that the mask covers")
-    return faults
-
-
-def _check_words(record: Record) -> list[str]:
-    faults = []
-    if record.manipulation is not None and record.manipulation not in FAMILIES:
-        faults.append(f"manipulation '{record.manipulation}' is none of the families")
-    if (record.manipulation is None) != (record.mask_rule == MaskRule.NONE):
-        faults.append(f"mask_rule '{record.mask_rule}' does not fit manipulation {record.manipulation}")
-    if set(record.regions) - set(REGIONS) or len(record.regions) != len(record.region_shares):
-        faults.append("regions are not of the 21 words, or have no share each")
-    if record.split not in (None, *SPLITS):
-        faults.append(f"split '{record.split}' is none of {', '.join(SPLITS)}")
-    scheme = SCHEMES.get(record.landmark_scheme)
-    if scheme is None or np.shape(record.landmarks) != (scheme.points, 2):
-        faults.append(f"landmarks of shape {np.shape(record.landmarks)} are not of scheme '{record.landmark_scheme}'")
-    if record.schema_version > SCHEMA_VERSION:
-        faults.append(f"schema version {record.schema_version} is newer than {SCHEMA_VERSION}")
-    return faults
-
-
-def _check_degradations(record: Record) -> list[str]:
-    if record.variant == MASTER:
-        return ["a master has degradations"] if record.degradations else []
-    faults = [] if record.degradations else [f"variant '{record.variant}' does not say what was done to it"]
-    for place, text in enumerate(record.degradations):
-        said = _json_object(text)
-        if said is None or not isinstance(said.get("op"), str):
-            faults.append(f"degradation {place} is no JSON object that names an `op`")
+    faults = [*wrong_claims(record, rule), *_check_shape(record, hw, mask)]
+    if rule is MaskRule.NONE:
+        faults += ["a pristine record has a mask"] if mask.any() else []
+    elif not faults:
+        faults = _check_edit(record, rule, image, mask)
+    if not faults and abs(record.mask_share - np.count_nonzero(mask) / mask.size) > 1e-5:
+        faults.append("mask_share is not the share that the mask covers")
     return faults
 
 
@@ -90,6 +60,10 @@ def _check_shape(record: Record, hw: tuple[int, int], mask: images.Gray) -> list
     for name, plane in planes.items():
         if plane is None and getattr(record, name) is not None:
             faults.append(f"{name} is no single-channel PNG of the image's size")
+    if planes["intent"] is not None and not np.isin(planes["intent"], (0, 255)).all():
+        faults.append("intent holds values other than 0 and 255")
+    if record.raw is not None and not _is_rgb(record.raw):
+        faults.append("raw cannot be decoded as RGB PNG")
     return [*faults, *_check_parsing(record, planes["parsing"])]
 
 
@@ -102,6 +76,13 @@ def _plane(data: bytes | None, hw: tuple[int, int]) -> images.Gray | None:
     return plane if plane is not None and plane.shape == hw else None
 
 
+def _is_rgb(data: bytes) -> bool:
+    try:
+        return images.decode_rgb(data).size > 0
+    except ValueError:
+        return False
+
+
 def _check_parsing(record: Record, labels: images.Gray | None) -> list[str]:
     if labels is None:
         return ["parsed_regions without a label map"] if record.parsed_regions else []
@@ -111,16 +92,6 @@ def _check_parsing(record: Record, labels: images.Gray | None) -> list[str]:
     words, said = set(parsing.parsed_words(labels)), set(record.parsed_regions)
     fits = said == words if record.variant == MASTER else said <= words
     return [] if fits else ["parsed_regions are not what the label map shows"]
-
-
-def _check_pristine(record: Record, mask: images.Gray) -> list[str]:
-    faults = []
-    if mask.any():
-        faults.append("a pristine record has a mask")
-    edit = (record.alpha, record.change, record.pristine, record.intent, record.manipulator, record.parameters)
-    if any(value is not None for value in edit):
-        faults.append("a pristine record has columns of an edit")
-    return faults
 
 
 def _check_edit(record: Record, rule: MaskRule, image: images.Rgb, mask: images.Gray) -> list[str]:
@@ -138,24 +109,14 @@ def _check_edit(record: Record, rule: MaskRule, image: images.Rgb, mask: images.
     if target.shape != image.shape or {alpha.shape, change.shape} != {mask.shape}:
         return ["pristine, alpha, change and image differ in size"]
     faults = _check_features(record, change, mask)
+    if (mask.astype(bool) & (alpha == 0)).any():
+        faults.append("the mask covers pixels with alpha 0")
     if record.variant == MASTER:
         faults += _check_pixels(target, image, alpha, change)
-    if record.variant == MASTER and rule in (MaskRule.BLEND, MaskRule.NULL_EDIT):
-        if not np.array_equal(mask, masks.derive_mask(rule, alpha, change, tau=record.mask_tau)):
-            faults.append("the mask does not follow from alpha and change")
-    elif (mask.astype(bool) & (alpha == 0)).any():
-        faults.append("the mask covers pixels with alpha 0")
-    if _json_object(record.parameters) is None:
+        faults += _check_rule(rule, alpha, change, mask, record.mask_tau)
+    if json_object(record.parameters) is None:
         faults.append("parameters are no JSON object")
     return faults
-
-
-def _json_object(text: str) -> dict[str, Any] | None:
-    try:
-        said = json.loads(text)
-    except ValueError:
-        return None
-    return said if isinstance(said, dict) else None
 
 
 def _check_features(record: Record, change: images.Gray, mask: images.Gray) -> list[str]:
@@ -168,6 +129,14 @@ def _check_features(record: Record, change: images.Gray, mask: images.Gray) -> l
     if record.regions != list(shares) or not np.allclose(record.region_shares, list(shares.values()), atol=1e-4):
         faults.append("regions do not follow from mask and landmarks")
     return faults
+
+
+def _check_rule(rule: MaskRule, alpha: images.Gray, change: images.Gray, mask: images.Gray, tau: int) -> list[str]:
+    if rule is MaskRule.HOLE:
+        return ["pixels outside the hole were changed"] if change[mask == 0].any() else []
+    if rule is MaskRule.SUPPORT or np.array_equal(mask, masks.derive_mask(rule, alpha, change, tau=tau)):
+        return []
+    return ["the mask does not follow from alpha and change"]
 
 
 def _check_pixels(target: images.Rgb, image: images.Rgb, alpha: images.Gray, change: images.Gray) -> list[str]:

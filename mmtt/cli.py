@@ -50,14 +50,16 @@ def _root(
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
     models: Annotated[
         Path | None,
-        typer.Option(envvar=weights.FOLDER, metavar="DIR", help="Folder of the weights and programs that you brought."),
+        typer.Option(metavar="DIR", help=f"Folder of the weights and programs you brought, else {weights.FOLDER}."),
     ] = None,
 ) -> None:
     """Build, check and publish datasets of forged faces that a stranger can trust."""
-    if models is not None:
-        if not models.is_dir():
-            raise UserError(f"--models names {models}, which is not a folder.")
-        os.environ[weights.FOLDER] = str(models.resolve())  # where worker processes look, too
+    if models is not None and not models.is_dir():
+        raise UserError(f"--models names {models}, which is not a folder.")
+    # What the variable names may be no folder: most commands need no weights, and those that do say so.
+    folder = models or os.environ.get(weights.FOLDER)
+    if folder:
+        os.environ[weights.FOLDER] = str(Path(folder).resolve())  # where worker processes look, too
 
 
 @app.command("verify")

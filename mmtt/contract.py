@@ -44,8 +44,9 @@ def violations(manipulator: Manipulator, cases: Sequence[Case]) -> list[str]:
 
     Checks: names of the closed vocabularies, licences that are known; the plan is pure, survives JSON and names its
     regions; the same plan and seed give the same bytes, alone or in a batch of any size and order; inputs and the
-    global generators are left alone; where alpha is 0 the target stays, every changed pixel has alpha above 0, the
-    mask is not empty. A case may be rejected, but not all of them, and never for a `bad_edit`.
+    global generators are left alone; where alpha is 0 the target stays, every changed pixel has alpha above 0 (under
+    the rule `hole` within the hole), the mask is not empty. A case may be rejected, but not all of them, and never for
+    a `bad_edit`.
 
     Raises:
         UserError: the user has to bring something first (weights, a package); nothing is wrong with the program.
@@ -183,8 +184,6 @@ def _edit(manipulator: Manipulator, edit: Edit, note: Callable[[bool, str], None
     """What an edit may hold beside its pixels; `finish` looks at their shapes and types."""
     if not isinstance(edit, Edit):
         return
-    full_frame = manipulator.declare().mask_rule is MaskRule.NULL_EDIT
-    note(edit.intent is not None or not full_frame, "a full-frame edit must return its intent")
     note(edit.raw is None or bool(getattr(manipulator, "keep_raw", False)), "`raw` is returned without `keep_raw`")
 
 

@@ -47,13 +47,16 @@ class MissingDependency(UserError):
 class Rejected(MmttError):
     """One item cannot be used; the run goes on and keeps the reason.
 
-    `code` is a short word for counting (`no_face`), `detail` a sentence for people.
+    `code` is a short word for counting (`no_face`), `detail` a sentence for people, `log` what a program said:
+    private, it is noted and never told.
     """
 
-    def __init__(self, code: str, detail: str = "") -> None:
-        super().__init__(code, detail)
+    def __init__(self, code: str, detail: str = "", log: str = "") -> None:
+        # All of them, so that it survives the way from one process to another.
+        super().__init__(code, detail, log)
         self.code = code
         self.detail = detail
+        self.log = log
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}" if self.detail else self.code

@@ -142,7 +142,7 @@ def five_points(landmarks: Points, scheme_name: str) -> Points:
 
 
 def interocular(landmarks: Points, scheme_name: str) -> float:
-    """Return the distance between the eye centres in pixels: the unit of all facial lengths here."""
+    """Return the distance between the eye centres in pixels, of landmarks N×2: the unit of all facial lengths here."""
     eyes = five_points(landmarks, scheme_name)[:2]
     return float(np.hypot(*(eyes[1] - eyes[0])))
 
@@ -154,7 +154,7 @@ def contour(landmarks: Points, scheme_name: str, name: str) -> Points | None:
 
 
 def irises(landmarks: Points, scheme_name: str) -> list[tuple[Points, float]]:
-    """Return (centre x y, radius in pixels) of the right and the left iris; empty where the scheme has none.
+    """Return (centre float32 x y, radius in pixels) of the right and the left iris; empty where the scheme has none.
 
     Without rim points the radius is 0.095 of the interocular distance: an adult iris is about 11.7 mm
     wide and the pupils about 63 mm apart.

@@ -3,12 +3,13 @@
 A folder of shards holds `<shard>.parquet` (records), `rejections.parquet` (every item that was refused, with
 its reason), `manifest.json` (rows, bytes and SHA-256 of each shard, counts, schema version) and `.lock` (held by
 the one process that writes there). What a stage noted beside a shard lies in `../private/`, in a folder of the
-same name; `environment.json` there notes where each shard was made, so that a later run elsewhere, which keeps shards
-that are current, does not claim them for itself.
+same name; `<shard>.environment.json` there notes where the shard was made, so that a later run elsewhere, which keeps
+shards that are current, does not claim them for itself.
 """
 
 import json
 import platform
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -31,9 +32,12 @@ from mmtt.shards import Shard, read_footer, read_rows, read_table, require_known
 
 MANIFEST = "manifest.json"
 REJECTIONS = "rejections.parquet"
-_ENVIRONMENT = "environment.json"
+_ACCELERATOR = "accelerator"
 # Besides numpy and OpenCV, what pixels pass through; an absent one has no say.
-_COMPUTING = ("scikit-image", "pillow", "onnxruntime", "torch", "diffusers", "transformers")
+_COMPUTING = (
+    "scikit-image", "pillow", "onnxruntime", "torch", "diffusers", "transformers",
+    "mediapipe", "insightface", "facexlib",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,8 @@ class ShardInfo:
 class Manifest:
     """What a directory of shards holds; its presence says that the stage came to its end.
 
-    environment: where the shards were made (see `environment`); `a | b` where they came from several, empty where an
-        older mmtt did not note it.
+    environment: where the shards were made (see `environment`); `a | b` where they came from several, empty where
+        none of them was noted.
     """
 
     stage: str
@@ -84,13 +88,21 @@ class Manifest:
             raise UserError(f"{path} cannot be read as a manifest ({error}). Run the stage again.") from error
 
 
-@cache
 def environment() -> Mapping[str, str]:
     """Return what may change a pixel here: versions of Python and of what computes, the machine, the CPU's features.
 
-    The CPU's are those that numpy found and may use; OpenCV goes by the same ones.
+    The CPU's are those that numpy found and may use; OpenCV goes by the same ones. `accelerator` is there from when
+    torch computes on one in this process.
     """
-    simd = np.show_config(mode="dicts")["SIMD Extensions"]
+    torch = sys.modules.get("torch")  # importing it would take seconds, and tell of a GPU that nothing uses
+    if torch is None or not torch.cuda.is_initialized():
+        return _installed()
+    return MappingProxyType({**_installed(), _ACCELERATOR: torch.cuda.get_device_name()})
+
+
+@cache
+def _installed() -> Mapping[str, str]:
+    simd = np.show_config(mode="dicts").get("SIMD Extensions", {})
     known = {
         "python": platform.python_version(),
         "mmtt": __version__,
@@ -141,21 +153,37 @@ def assemble_manifest(directory: Path, stage: str, names: Iterable[str], extra: 
     refused.sort(key=lambda r: (r.stage, r.code, r.path or "", r.record_id or "", r.detail))
     write_table(directory / REJECTIONS, refused, Rejection)
     counts = dict(sorted(Counter(rejection.code for rejection in refused).items()))
-    made_in = _note_environments(directory, infos)
+    made_in = _joined(_environments(directory, infos))
     manifest = Manifest(stage, SCHEMA_VERSION, sum(info.rows for info in infos), counts, infos, made_in)
     write_atomically(directory / MANIFEST, manifest.to_json().encode())
     return manifest
 
 
-def _note_environments(directory: Path, infos: Sequence[ShardInfo]) -> dict[str, str]:
-    """Note where each shard was made: here, but for those that were noted before with these very bytes."""
-    path = directory.parent / "private" / directory.name / _ENVIRONMENT
-    before: dict[str, dict[str, str]] = {}
-    with suppress(OSError, ValueError, TypeError):
-        before = dict(json.loads(path.read_text(encoding="utf-8")))
-    noted = {info.sha256: before.get(info.sha256, dict(environment())) for info in infos}
+def environment_path(directory: Path, shard: str) -> Path:
+    """Return where it is noted in which environment a shard was made."""
+    return directory.parent / "private" / directory.name / f"{shard}.environment.json"
+
+
+def note_environment(directory: Path, shard: str, sha256: str) -> None:
+    """Note that the shard of these bytes is made here. It may differ between machines, so no shard vouches for it."""
+    path = environment_path(directory, shard)
     path.parent.mkdir(parents=True, exist_ok=True)
+    noted = {"sha256": sha256, "environment": dict(environment())}
     write_atomically(path, json.dumps(noted, indent=1, sort_keys=True).encode())
-    places = list(noted.values()) or [dict(environment())]
-    names = sorted({name for place in places for name in place})
-    return {name: " | ".join(sorted({place.get(name, "absent") for place in places})) for name in names}
+
+
+def _environments(directory: Path, infos: Iterable[ShardInfo]) -> Iterator[dict[str, str]]:
+    """Yield what was noted of each shard; a note that is missing, or of other bytes, says nothing."""
+    for info in infos:
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            noted = json.loads(environment_path(directory, info.name).read_text(encoding="utf-8"))
+            if noted["sha256"] == info.sha256:
+                yield dict(noted["environment"])
+
+
+def _joined(places: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    places = list(places)
+    told = {name: {place.get(name, "absent") for place in places} for place in places for name in place}
+    # Not every shard of one machine needs its accelerator, but none has two versions of a package.
+    told.get(_ACCELERATOR, set()).discard("absent")
+    return {name: " | ".join(sorted(values)) for name, values in sorted(told.items())}

@@ -5,8 +5,10 @@ It never composites: the toolkit does, once, so that the mask is a fact for ever
 future. Its fields are its options in the recipe; unknown options are refused.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -26,6 +28,12 @@ FAMILIES = (
 
 
 _ROUNDING = 1e-3
+# What an edit must hold besides image and alpha.
+_NEEDED: Mapping[MaskRule, tuple[str, ...]] = MappingProxyType({
+    MaskRule.SUPPORT: ("support",),
+    MaskRule.HOLE: ("support",),
+    MaskRule.NULL_EDIT: ("null", "intent"),
+})  # fmt: skip
 
 
 class Declaration(NamedTuple):
@@ -61,7 +69,8 @@ class Edit(NamedTuple):
 
     image: RGB uint8 H×W×3, the edited pixels in the target's frame; only where alpha > 0 do they matter.
     alpha: float32 H×W in [0, 1], how much of `image` is to be blended at each pixel.
-    support: bool H×W; for warps, displaced by more than half a pixel; for inpainting, the hole.
+    support: bool H×W; for warps, displaced by more than half a pixel; for inpainting, the hole, outside of which
+        alpha must be 0.
     null: RGB uint8 H×W×3, for full-frame edits: what the same model gives when it is asked for nothing.
     intent: bool H×W, for full-frame edits: the area that was asked for.
     raw: RGB uint8 of any size, the program's own output where the recipe keeps it.
@@ -78,9 +87,13 @@ class Edit(NamedTuple):
 
 
 class Manipulator(BaseModel, ABC):
-    """Base of every forging program; subclass fields are its recipe options."""
+    """Base of every forging program; subclass fields are its recipe options.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    An option declared with `Field(exclude=True)` says how the program runs here (a device, a time limit), never what
+    it makes: no digest holds it, and changing it makes nothing again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     declaration: ClassVar[Declaration]
 
     def declare(self) -> Declaration:
@@ -110,6 +123,21 @@ class Manipulator(BaseModel, ABC):
         """
 
 
+def decisive(manipulator: Manipulator) -> list[Any]:
+    """Return what of a program decides its bytes, for digests: its options but the excluded ones, its declaration.
+
+    Raises:
+        UserError: weights or code that the options name are absent, or an option holds what JSON does not know.
+    """
+    options = manipulator.model_dump()
+    try:
+        json.dumps(options)
+    except TypeError as error:
+        name = manipulator.declaration.name
+        raise UserError(f"An option of '{name}' holds what a recipe cannot: {error}. Lists, not sets.") from error
+    return [options, manipulator.declare()._replace(summary="")]
+
+
 def blame(error: Exception) -> Rejected:
     """Turn whatever a manipulator raised into the rejection of one item: a stranger's code must not end a run.
 
@@ -136,12 +164,12 @@ def finish(target: Rgb, edit: Edit, rule: MaskRule, tau: int) -> Forged:
     `tau` is the recipe's; under `null_edit` the model's own noise on this very target takes its place.
 
     Raises:
-        Rejected: `bad_edit` when shapes or types break the contract, `empty_mask` when nothing changed.
+        Rejected: `bad_edit` when shapes or types break the contract, when something is absent that the rule needs,
+            or alpha reaches out of a hole; `empty_mask` when nothing changed.
     """
     _check_edit(target, edit)
-    if rule is MaskRule.NULL_EDIT:
-        if edit.null is None:
-            raise Rejected("bad_edit", "a full-frame edit must return its null edit")
+    _check_rule(edit, rule)
+    if rule is MaskRule.NULL_EDIT and edit.null is not None:
         tau = masks.null_tau(masks.change_map(target, edit.null))
     alpha = masks.quantise_alpha(edit.alpha)
     image = masks.composite(target, edit.image, alpha)
@@ -168,8 +196,19 @@ def _check_edit(target: Rgb, edit: Edit) -> None:
     _require("intent", edit.intent, np.bool_, frame[:2])
     _require("null", edit.null, np.uint8, frame)
     _require("raw", edit.raw, np.uint8, (*getattr(edit.raw, "shape", frame)[:2], 3))
+    if edit.raw is not None and not edit.raw.size:
+        raise Rejected("bad_edit", f"raw has no pixel: {edit.raw.shape}")
     if not isinstance(edit.log, str | None):
         raise Rejected("bad_edit", f"log is {type(edit.log).__name__}, expected text")
+
+
+def _check_rule(edit: Edit, rule: MaskRule) -> None:
+    """Refuse an edit that leaves out what its mask rule needs, or reaches out of its hole."""
+    for name in _NEEDED.get(rule, ()):
+        if getattr(edit, name) is None:
+            raise Rejected("bad_edit", f"an edit under the rule '{rule}' must return its `{name}`")
+    if rule is MaskRule.HOLE and edit.support is not None and (edit.alpha[~edit.support] > 0).any():
+        raise Rejected("bad_edit", "alpha is above 0 outside the hole (`support`): nothing may change there")
 
 
 def _require(name: str, array: Any, dtype: type, shape: tuple[int, ...]) -> None:

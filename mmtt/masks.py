@@ -17,7 +17,7 @@ class MaskRule(StrEnum):
 
     BLEND = "blend"  # composited: alpha and change together
     SUPPORT = "support"  # warps: displaced by more than half a pixel
-    HOLE = "hole"  # inpainting: the hole
+    HOLE = "hole"  # inpainting: the hole, outside of which nothing changes
     NULL_EDIT = "null_edit"  # full-frame learned edits: change above the model's own noise
     IMPORTED = "imported"  # other people's datasets: theirs
     NONE = "none"  # pristine: nothing

@@ -57,6 +57,9 @@ class Record:
         bytes | None,
         Column(IMAGE, "PNG, H×W, uint8: the target's face parts, labels of CelebAMask-HQ; null if unparsed."),
     ] = None
+    parser: Annotated[
+        str | None, text("Who outlined the parts of `parsing`, its version and licence; null if unparsed.")
+    ] = None
 
     # edit
     manipulation: Annotated[str | None, text("Family of the forgery; null if pristine.")] = None
@@ -71,7 +74,9 @@ class Record:
     code_licence: Annotated[str | None, text("Licence of the program (SPDX).")] = None
     weights_licence: Annotated[str | None, text("Licence of the weights (SPDX); null without any.")] = None
     mask_rule: Annotated[str, text("How `mask` follows from the process: see the card.")] = "none"
-    mask_tau: Annotated[int, Column(pa.int32(), "`blend`: `change` above which a pixel counts as altered, 0–255.")] = 0
+    mask_tau: Annotated[
+        int, Column(pa.int32(), "`blend`, `null_edit`: `change` above which a pixel is altered, 0–255.")
+    ] = 0
     exact_mask: Annotated[bool, Column(pa.bool_(), "Whether the mask is exact by construction.")] = True
     mask_share: Annotated[float, Column(pa.float32(), "Share of the frame that `mask` covers, 0–1.")] = 0.0
     change_mean: Annotated[float | None, Column(pa.float32(), "Mean of `change` inside `mask`, 0–255.")] = None
@@ -149,7 +154,7 @@ class Rejection:
 class Note:
     """What a program said while it forged one record. Private, and no part of the dataset: it holds times and paths."""
 
-    record_id: Annotated[str, text("The forged record.")]
+    record_id: Annotated[str, text("The forged record, or the one that came to nothing.")]
     manipulator: Annotated[str, text("Program concerned.")]
     text: Annotated[str, text("Exit code, duration, the end of what it printed.")]
 

@@ -149,8 +149,9 @@ def _add_columns_of_version_2(table: pa.Table) -> pa.Table:
 
 
 def _add_columns_of_version_3(table: pa.Table) -> pa.Table:
-    """Version 2 knew neither `raw`, `parsing`, `parsed_regions` nor `code_sha256`."""
-    return _migrated(table, 3, {"raw": None, "parsing": None, "parsed_regions": [], "code_sha256": None})
+    """Version 2 knew neither `raw`, `parsing`, `parser`, `parsed_regions` nor `code_sha256`."""
+    added: dict[str, Any] = {"raw": None, "parsing": None, "parser": None, "parsed_regions": [], "code_sha256": None}
+    return _migrated(table, 3, added)
 
 
 def _migrated(table: pa.Table, version: int, added: Mapping[str, Any]) -> pa.Table:

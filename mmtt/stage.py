@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from mmtt.errors import UserError
 from mmtt.executors import Executor
 from mmtt.files import file_sha256, replacing, write_atomically
-from mmtt.manifest import MANIFEST, REJECTIONS, Manifest, assemble_manifest
+from mmtt.manifest import MANIFEST, REJECTIONS, Manifest, assemble_manifest, environment_path, note_environment
 from mmtt.record import Lineage, Note, Record, Rejection
 from mmtt.shards import Footer, ShardWriter, read_footer, side_path, write_table
 
@@ -62,6 +62,7 @@ def make_shard(rows: Rows, directory: Path, job: ShardJob) -> str:
             write_table(path, noted, row_class)
             side[row_class.__name__] = file_sha256(path)
         writer.close(Footer(job.stage, job.input_digest, job.fingerprint, side=side))
+        note_environment(directory, job.name, file_sha256(temporary))
     return job.name
 
 
@@ -131,4 +132,6 @@ def conclude(stage: str, jobs: Sequence[ShardJob], directory: Path, extra: Seque
 
 def _orphaned_sides(jobs: Sequence[ShardJob], directory: Path) -> list[Path]:
     wanted = {side_path(directory, job.name, row_class) for job in jobs for row_class in (*_SIDE, Note)}
-    return [path for path in (directory.parent / "private" / directory.name).glob("*.parquet") if path not in wanted]
+    wanted |= {environment_path(directory, job.name) for job in jobs}
+    private = directory.parent / "private" / directory.name
+    return [path for kind in ("parquet", "environment.json") for path in private.glob(f"*{kind}") if path not in wanted]

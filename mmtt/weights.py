@@ -15,7 +15,7 @@ from mmtt.files import file_sha256
 from mmtt.ids import digest
 
 FOLDER = "MMTT_MODELS"
-_HUB = "hub:"
+HUB = "hub:"
 _SKIPPED = ("__pycache__", "venv", "node_modules")
 
 
@@ -37,8 +37,8 @@ def find(name: str) -> Path | None:
     Raises:
         UserError: a name that leads out of the folder, or a Hub name without a revision.
     """
-    if name.startswith(_HUB):
-        return _cached(name.removeprefix(_HUB))
+    if name.startswith(HUB):
+        return _cached(name.removeprefix(HUB))
     parts = PurePosixPath(name)
     if parts.is_absolute() or ".." in parts.parts or not parts.parts:
         raise UserError(f"Weights are named by their path inside the folder of {FOLDER}, not '{name}'.")
@@ -86,12 +86,15 @@ def _state(path: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple((file.relative_to(path).as_posix(), stat.st_size, stat.st_mtime_ns) for file, stat in stats)
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Links are followed, but for one that leads back to a folder that it lies in."""
+    above |= {folder.resolve()}
     for item in folder.iterdir():
         if item.name.startswith(".") or item.name in _SKIPPED:
             continue
         if item.is_dir():
-            yield from _files(item)
+            if item.resolve() not in above:
+                yield from _files(item, above)
         elif item.is_file():
             yield item
 
@@ -100,15 +103,15 @@ def _cached(name: str) -> Path | None:
     """Where the Hub's client keeps a repository at a revision; nothing is ever downloaded."""
     repository, _, revision = name.partition("@")
     if not revision:
-        raise UserError(f"'{_HUB}{name}' names no revision. Write {_HUB}{name}@COMMIT, so that the bytes are fixed.")
+        raise UserError(f"'{HUB}{name}' names no revision. Write {HUB}{name}@COMMIT, so that the bytes are fixed.")
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
     except ImportError as error:
-        raise MissingDependency(f"Names with '{_HUB}' need huggingface_hub: pip install huggingface_hub.") from error
+        raise MissingDependency(f"Names with '{HUB}' need huggingface_hub: pip install huggingface_hub.") from error
     try:
         return Path(snapshot_download(repository, revision=revision, local_files_only=True))
     except LocalEntryNotFoundError:
         return None
     except HFValidationError as error:
-        raise UserError(f"'{_HUB}{name}' is no name of a Hub repository: {error}") from error
+        raise UserError(f"'{HUB}{name}' is no name of a Hub repository: {error}") from error

@@ -56,7 +56,6 @@ def ingest(directory: Directory, workers: Workers = 1, as_json: AsJson = False) 
 def plan(directory: Directory, workers: Workers = 1, as_json: AsJson = False) -> None:
     """Split, draw donors, decide every forgery; print what it will cost."""
     from .budget import budget
-    from .identities import tell
 
     layout, recipe = open_dataset(directory)
     planned, outcome = _run_plan(layout, recipe)
@@ -65,8 +64,7 @@ def plan(directory: Directory, workers: Workers = 1, as_json: AsJson = False) ->
         typer.echo(json.dumps(told))
     else:
         _print_budget(told)
-        for line in tell(planned):
-            typer.echo(line)
+        _tell_who_is_who(planned)
         outcome.tell()
     raise typer.Exit(3 if outcome.too_many else 0)
 
@@ -188,7 +186,9 @@ def _build(layout: Layout, recipe: Recipe, workers: int, as_json: bool) -> None:
     """Run the stages in turn; one that refuses more than is tolerated is the last."""
     done = [_run_ingest(layout, recipe, workers)]
     if not done[-1].too_many:
-        done.append(_run_plan(layout, recipe)[1])
+        planned, outcome = _run_plan(layout, recipe)
+        done.append(outcome)
+        _tell_who_is_who(planned, as_json)
     if not done[-1].too_many:
         done.append(_run_forge(layout, recipe, workers))
         page = _overview(layout)
@@ -205,6 +205,13 @@ def _finish(done: list[_Outcome], as_json: bool) -> None:
         for outcome in done:
             outcome.tell()
     raise typer.Exit(3 if any(outcome.too_many for outcome in done) else 0)
+
+
+def _tell_who_is_who(planned: "Planned", as_json: bool = False) -> None:
+    from .identities import tell
+
+    for line in [] if as_json else tell(planned):
+        typer.echo(line)
 
 
 def _print_budget(told: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic_core import to_jsonable_python
 
 from mmtt.errors import UserError
 from mmtt.recipe import Recipe
@@ -22,21 +23,24 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
     named = typer.Typer(help="The programs that forge.", no_args_is_help=True)
     named.command("list")(manipulators_list)
+    named.command("show")(manipulators_show)
     named.command("check")(manipulators_check)
     app.add_typer(named, name="manipulators")
 
 
 def open_dataset(path: Path) -> tuple[Layout, Recipe]:
-    """Return the layout and the recipe of a dataset; every manipulator that the recipe names must be one.
+    """Return the layout and the recipe of a dataset; all manipulators and degradations that it names must exist.
 
     Raises:
         UserError: no dataset. RecipeError: what is wrong in its recipe.
     """
     from . import manipulators
+    from .degradations.chain import chains
 
     layout = locate(path)
     recipe = Recipe.load(layout.recipe)
     manipulators.from_recipe(recipe.forge.manipulators)
+    chains(recipe.degrade)
     return layout, recipe
 
 
@@ -94,6 +98,29 @@ def manipulators_list(as_json: AsJson = False) -> None:
         return
     for declared in rows:
         typer.echo(f"{declared.name:18} {declared.family:22} {declared.summary}")
+
+
+def manipulators_show(name: Annotated[str, typer.Argument(help="A manipulator's name.")]) -> None:
+    """Explain one manipulator: what it does, and every option that a recipe may set."""
+    from . import manipulators
+
+    found = manipulators.find(name)
+    declared = found.declaration
+    typer.echo(f"{declared.name} {declared.version}, {declared.family}, mask rule {declared.mask_rule}")
+    typer.echo(f"{declared.summary}\n\noptions:")
+    for option, field in found.model_fields.items():
+        default = (
+            "required" if field.is_required() else f"default {_plain(field.get_default(call_default_factory=True))}"
+        )
+        typer.echo(f"  {option} ({default})")
+        if field.description:
+            typer.echo(f"      {' '.join(field.description.split())}")
+
+
+def _plain(value: Any) -> str:
+    """A default as a recipe would write it."""
+    shown = json.dumps(to_jsonable_python(value), ensure_ascii=False)
+    return shown if len(shown) <= 100 else f"{shown[:97]}..."
 
 
 def manipulators_check(

@@ -4,13 +4,15 @@ Names come before embeddings: two subjects that the sources tell apart are never
 share of all known-different pairs lies above any threshold; people are asked instead.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from mmtt.recipe import SPLITS
 from mmtt.record import Lineage
 
 from .decisions import Decisions
@@ -21,6 +23,7 @@ from .neighbours import Block, Cosines, Indices, exact_cosines, near_pairs
 SHOWN = 60
 # A product of float32 is off by less than this.
 _UNSURE = 1e-5
+_NOWHERE: Mapping[str, str] = MappingProxyType({})
 
 
 class Pair(NamedTuple):
@@ -36,7 +39,8 @@ class Compared:
     """What the embeddings say: ties of group ids, how many pairs were compared, and pairs for people to look at.
 
     `doubtful` are near the threshold, nearest first; `contested` lie above it though the sources name two
-    subjects, most alike first. Each list is cut, its count is not.
+    subjects, most alike first; `crossing` are tied though an earlier plan put them into two splits, most alike
+    first. Each list is cut, its count is not.
     """
 
     ties: list[tuple[str, str]]
@@ -45,12 +49,20 @@ class Compared:
     doubtful_count: int
     contested: list[Pair]
     contested_count: int
+    crossing: list[Pair]
+    crossing_count: int
 
 
-def compare(faces: Faces, threshold: float, doubt: float, decisions: Decisions) -> Compared:
-    """Compare every face with every other of another group, but for pairs that the curator has decided."""
+def compare(
+    faces: Faces, threshold: float, doubt: float, decisions: Decisions, split_of: Mapping[str, str] = _NOWHERE
+) -> Compared:
+    """Compare every face with every other of another group, but for pairs that the curator has decided.
+
+    `split_of` says the split of each record that an earlier plan put into one.
+    """
     doubtful = _Shortlist(faces, lambda cosine: np.abs(cosine - threshold))
-    contested = _Shortlist(faces, lambda cosine: -cosine)
+    contested, crossing = (_Shortlist(faces, lambda cosine: -cosine) for _ in range(2))
+    lies = np.array([SPLITS.index(split_of[r.record_id]) if r.record_id in split_of else -1 for r in faces.rows])
     tied = np.zeros(0, np.int64)
     for block in near_pairs(faces.vectors, threshold - doubt - _UNSURE):
         block = _open_questions(
@@ -59,6 +71,7 @@ def compare(faces: Faces, threshold: float, doubt: float, decisions: Decisions) 
         first, second = faces.at[block.first], faces.at[block.second]
         above, names = block.cosine > threshold, _named_apart(faces, first, second)
         contested.add(block, above & names)
+        crossing.add(block, above & ~names & _apart(lies[first], lies[second]))
         doubtful.add(block, ~names & (np.abs(block.cosine - threshold) <= doubt + 1e-9))
         pairs = np.sort(np.stack([faces.group[first], faces.group[second]])[:, above & ~names], axis=0)
         tied = np.union1d(tied, pairs[0] << 32 | pairs[1])
@@ -70,7 +83,14 @@ def compare(faces: Faces, threshold: float, doubt: float, decisions: Decisions) 
         doubtful_count=doubtful.count,
         contested=contested.pairs(),
         contested_count=contested.count,
+        crossing=crossing.pairs(),
+        crossing_count=crossing.count,
     )
+
+
+def _apart(one: Indices, other: Indices) -> npt.NDArray[np.bool_]:
+    """Whether both lie in a split (−1 is none), and not in the same."""
+    return np.asarray((one >= 0) & (other >= 0) & (one != other), bool)
 
 
 def _settled(faces: Faces, block: Block, edges: Sequence[float]) -> Block:

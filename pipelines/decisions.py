@@ -6,7 +6,7 @@ and `yes` makes two people one for every other decision.
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -32,12 +32,12 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Decisions:
-    """Pairs of records that show one person (`yes`), and how many rows say that two differ.
+    """Rows whose two records show one person (`yes`), and how many rows say that two differ.
 
     `somebody` numbers the people that records show; `differ` holds sorted keys of two such numbers.
     """
 
-    yes: list[tuple[int, int]]
+    yes: list[Row]
     no: int
     somebody: Indices
     differ: Indices
@@ -75,7 +75,27 @@ def read_decisions(path: Path, record_ids: Sequence[str], person: Indices) -> De
             raise UserError(f"{path}, line {row.line} says no, and other lines say yes ({yes}). Remove what is wrong.")
     first, second = (np.array([getattr(row, side) for row in refused], np.int64) for side in ("first", "second"))
     differ = np.unique(_key(somebody[first], somebody[second]))
-    return Decisions([(row.first, row.second) for row in rows if row.same], len(refused), somebody, differ)
+    return Decisions([row for row in rows if row.same], len(refused), somebody, differ)
+
+
+def require_one_split(
+    path: Path, said: Decisions, record_ids: Sequence[str], split_of: Mapping[str, str], table: Path
+) -> None:
+    """Refuse a `yes` for two records that an earlier plan put into two splits, where they would stay.
+
+    `split_of` says the split of each record that has one, `table` is where that is written.
+
+    Raises:
+        UserError: there is such a row; it names the line.
+    """
+    for row in said.yes:
+        first, second = record_ids[row.first], record_ids[row.second]
+        one, other = split_of.get(first), split_of.get(second)
+        if one and other and one != other:
+            raise UserError(
+                f"{path}, line {row.line} says yes, but an earlier plan put {first} into {one} and {second} into "
+                f"{other}. Remove {table} to have every split drawn anew, or take the row out."
+            )
 
 
 def _touches(other: Row, row: Row, somebody: Indices) -> bool:

@@ -15,9 +15,13 @@ from types import MappingProxyType
 
 from mmtt import __version__, weights
 from mmtt.errors import RecipeError, UserError
+from mmtt.manipulator import Manipulator
 
 from . import manipulators
+from .manipulators import programs
+from .manipulators.foreign import Foreign
 
+UNHASHED = "not hashed; mmtt doctor --deep compares digests"
 CORE = ("numpy", "opencv-python-headless", "pillow", "pyarrow", "pydantic", "scikit-image")
 # What each extra brings; MediaPipe itself cannot be declared.
 EXTRAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -70,9 +74,10 @@ class Finding:
 def doctor(deep: bool = False) -> list[Finding]:
     """Look at packages, device, weights and manipulators, in that order.
 
-    By default only versions are read; `deep` imports what is installed, to see whether it works, and looks for a GPU.
+    By default only versions are read; `deep` imports what is installed, to see whether it works, looks for a GPU, and
+    reads the weights, to see whether they are those that are known.
     """
-    return [*_packages(deep), _device(deep), _models(), *_weights(), *_manipulators()]
+    return [*_packages(deep), _device(deep), _models(), *_weights(deep), *_manipulators(deep)]
 
 
 def as_text(findings: Sequence[Finding]) -> str:
@@ -156,46 +161,65 @@ def _models() -> Finding:
     return Finding("models", weights.FOLDER, "set", folder)
 
 
-def _weights() -> Iterator[Finding]:
+def _weights(deep: bool) -> Iterator[Finding]:
     enables: dict[weights.Weights, list[str]] = {}
     for module, use in WEIGHED.items():
-        for value in vars(import_module(module, __package__)).values():
-            if isinstance(value, weights.Weights):
-                enables.setdefault(value, []).append(use)
+        for value in _known(module):
+            enables.setdefault(value, []).append(use)
     for known, uses in enables.items():
-        status, detail = _state(known)
+        status, detail = _state(known, deep)
         yield Finding("weights", known.path, status, detail, ", ".join(uses), known.licence, known.origin)
 
 
-def _state(known: weights.Weights) -> tuple[str, str]:
+def _known(module: str) -> list[weights.Weights]:
+    values = vars(import_module(module, __package__)).values()
+    return [value for value in values if isinstance(value, weights.Weights)]
+
+
+def _state(known: weights.Weights, deep: bool) -> tuple[str, str]:
     path = weights.find(known.path)
     if path is None:
         return "absent", f"get it from {known.origin}"
+    if not deep:
+        return "found", UNHASHED
     sha256 = weights.sha256(path)
     if known.sha256 not in (None, sha256):
         return "other digest", f"SHA-256 {sha256}, known is {known.sha256}"
     return "found", f"SHA-256 {sha256}"
 
 
-def _manipulators() -> Iterator[Finding]:
+def _manipulators(deep: bool) -> Iterator[Finding]:
     for name in manipulators.names():
-        yield Finding("manipulator", name, *_readiness(name))
+        yield Finding("manipulator", name, *_readiness(name, deep))
         for sentence in manipulators.shadowed(name):
             yield Finding("manipulator", name, "not used", sentence)
 
 
-def _readiness(name: str) -> tuple[str, str]:
+def _readiness(name: str, deep: bool) -> tuple[str, str]:
     """Whether a manipulator could run now with its default options, and why not."""
     extra = NEEDS.get(name)
     missing = [package for package in EXTRAS[extra] if _version(package) is None] if extra else []
     if missing:
         return "not ready", f"needs {', '.join(missing)}: pip install 'mmtt[{extra}]'"
     try:
-        declared = manipulators.make(name, {}, name).declare()
+        made = manipulators.make(name, {}, name)
+        needed = () if deep else _needed(name, made)
+        for known in needed:
+            weights.require(known._replace(sha256=None))
+        declared = made.declaration if needed else made.declare()
     except RecipeError as error:
         return "needs options", str(error).replace("\n", " ")
     except UserError as error:
         return "not ready", str(error)
     except Exception as error:  # a stranger's code may raise anything
         return "not ready", f"{type(error).__name__}: {error}"
-    return "ready", f"version {declared.version}, {declared.family}"
+    return "ready", f"version {declared.version}, {declared.family}{f'; weights {UNHASHED}' if needed else ''}"
+
+
+def _needed(name: str, made: Manipulator) -> list[weights.Weights]:
+    """Known weights that declaring would read."""
+    if isinstance(made, Foreign):
+        programs.executable(made.home, made.python)
+        return [known._replace(path=f"{made.program}/{known.path}") for known in made.brought()]
+    module = f".manipulators.{name}"
+    return _known(module) if module in WEIGHED else []

@@ -5,7 +5,7 @@ a photo, are known to be different people; it is the cosine that only a given sh
 """
 
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmtt.errors import SchemaError, UserError
+from mmtt.files import replacing
 from mmtt.recipe import IdentitySection
 from mmtt.record import Lineage
-from mmtt.schema import from_table
+from mmtt.schema import arrow_schema, from_table
 
 from .neighbours import Indices, Vectors
 
@@ -29,6 +30,7 @@ SAME_FACES = 20
 # Of 3 / rate pairs none above the threshold leaves its rate below that with 95 % confidence (rule of three).
 FEWEST_EXCEEDING = 3
 STRICTEST_RATE, LAXEST_RATE = 1e-5, 1e-3  # where the recipe names none
+_ROWS_PER_GROUP = 10_000
 
 Embedding = npt.NDArray[np.float32]
 
@@ -84,7 +86,26 @@ def read_lineage(path: Path) -> tuple[list[Lineage], list[Embedding | None]]:
     column = table.column("embedding").combine_chunks()
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
     values = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-    return rows, [part if part.size else None for part in np.split(values, np.cumsum(lengths)[:-1])]
+    return rows, [part if part.size else None for part in np.split(values, np.cumsum(lengths))[:-1]]
+
+
+def gather_lineage(tables: Iterable[Path], path: Path) -> None:
+    """Write the lineage of a dataset out of those of its shards, by record id; it is whole or absent.
+
+    Raises:
+        UserError: one of them cannot be read.
+    """
+    schema = arrow_schema(Lineage)
+    try:
+        found = [schema.empty_table(), *(pq.read_table(table) for table in tables)]
+        merged = pa.concat_tables(found, promote_options="default").select(schema.names)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"A lineage below {path.parent} cannot be read ({error}). Run `mmtt ingest` again.") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In one piece, since the bytes of a Parquet file follow from how its table is cut.
+    whole = merged.sort_by("record_id").combine_chunks().replace_schema_metadata(schema.metadata)
+    with replacing(path) as temporary:
+        pq.write_table(whole, temporary, row_group_size=_ROWS_PER_GROUP, compression="zstd")
 
 
 def faces_of(rows: list[Lineage], embeddings: list[Embedding | None], known: Container[str]) -> Faces:

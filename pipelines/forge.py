@@ -9,27 +9,26 @@ Gates read the stored features afterwards; they change no byte.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmtt import images, manipulator, regions
+from mmtt import images, manipulator
 from mmtt.errors import Rejected, UserError
 from mmtt.executors import Executor
 from mmtt.faces import face_of
 from mmtt.files import lock
 from mmtt.ids import digest
 from mmtt.manifest import Manifest, shard_paths
-from mmtt.manipulator import Declaration, Edit, Forged, Job, Manipulator, blame
-from mmtt.masks import MaskRule
+from mmtt.manipulator import Declaration, Edit, Job, Manipulator, blame
 from mmtt.recipe import Entry, Recipe
 from mmtt.record import Note, PlanRow, Record, Rejection
 from mmtt.shards import Lookup, read_rows, read_table
 from mmtt.stage import ShardJob, conclude, run
 
 from . import manipulators
+from .forged import forged_record
 from .gates import gate
 from .layout import Layout
 from .plan import require_fresh
@@ -38,23 +37,29 @@ from .progress import Progress
 STAGE = "forge"
 VERSION = "1"
 BATCH = 8
+_TOLD_CHARS = 20_000
 
 # What a forgery reads of its target and donor, and copies from them.
 _READ = (
-    "record_id", "image_sha256", "landmarks", "landmark_scheme", "parsing", "parsed_regions",
-    "origin", "origin_id", "licence", "consent", "group_id",
+    "record_id", "image_sha256", "landmarks", "landmark_scheme", "landmark_finder", "parsing", "parser",
+    "parsed_regions", "align_matrix", "template", "origin", "origin_id", "licence", "consent", "group_id",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Payload:
-    """What a worker needs for one shard: the entry, its plan rows, and the pristine shards they name."""
+    """What a worker needs for one shard: the entry, its plan rows, their pristine shards, the program's digests.
+
+    No shard holds rows of two programs: one whose code or weights have other digests is refused.
+    """
 
     entry: Entry
     rows: tuple[PlanRow, ...]
     pristine: tuple[str, ...]
     mask_tau: int
     find_faces: bool
+    code_sha256: str | None = None
+    weights_sha256: str | None = None
 
 
 def forge(layout: Layout, recipe: Recipe, executor: Executor, progress: Progress) -> Manifest:
@@ -108,19 +113,20 @@ def _shard_job(
     homes: dict[str, str],
 ) -> ShardJob:
     used = sorted({row.target_id for row in rows} | {row.source_id for row in rows if row.source_id})
-    declared = made.declare()
-    section = recipe.forge
+    section, (options, declared) = recipe.forge, manipulator.decisive(made)
     return ShardJob(
         name=f"{entry.label}-{bucket:04d}",
         stage=STAGE,
         input_digest=digest([[_row_digest(row) for row in rows], [contents[record_id] for record_id in used]]),
-        fingerprint=digest([STAGE, VERSION, section.mask_tau, section.find_faces, made.model_dump(), declared]),
+        fingerprint=digest([STAGE, VERSION, section.mask_tau, section.find_faces, options, declared]),
         payload=Payload(
             entry,
             tuple(rows),
             tuple(sorted({homes[record_id] for record_id in used})),
             section.mask_tau,
             section.find_faces,
+            declared.code_sha256,
+            declared.weights_sha256,
         ),
     )
 
@@ -130,12 +136,29 @@ def _row_digest(row: PlanRow) -> list[Any]:
 
 
 def forged_rows(job: ShardJob) -> Iterator[Record | Rejection | Note]:
-    """Yield the forged records and the rejections of one shard, in the plan's order."""
+    """Yield the forged records and the rejections of one shard, in the plan's order, and what programs said.
+
+    Raises:
+        UserError: the program is not the one that the shard was planned with, or changed while it was forging.
+    """
     payload: Payload = job.payload
-    made = manipulators.make(payload.entry.use, payload.entry.options, payload.entry.label)
-    lookup, declared = Lookup([Path(path) for path in payload.pristine]), made.declare()
+    made, declared = _program(payload)
+    lookup = Lookup([Path(path) for path in payload.pristine])
     for start in range(0, len(payload.rows), BATCH):
         yield from _forge_batch(made, declared, payload, lookup, payload.rows[start : start + BATCH])
+    _program(payload)
+
+
+def _program(payload: Payload) -> tuple[Manipulator, Declaration]:
+    """Make the program anew (one that was made before may remember its digests), and compare it with the job's."""
+    made = manipulators.make(payload.entry.use, payload.entry.options, payload.entry.label)
+    declared = made.declare()
+    for name in ("code_sha256", "weights_sha256"):
+        there, here = getattr(payload, name), getattr(declared, name)
+        if there != here:
+            told = f"{name} was {there}, and is {here}"
+            raise UserError(f"'{payload.entry.label}' changed while it was forging: {told}. Run `mmtt plan` again.")
+    return made, declared
 
 
 def _forge_batch(
@@ -149,17 +172,28 @@ def _forge_batch(
             if isinstance(edit, Rejected):
                 raise edit
             forged = manipulator.finish(job.target, edit, declared.mask_rule, payload.mask_tau)
-            yield forged_record(declared, row, target, source, edit, forged, payload)
-            if edit.log is not None:
-                yield Note(record_id=row.record_id, manipulator=row.entry, text=edit.log)
+            yield forged_record(declared, row, target, source, edit, forged, payload.find_faces)
+            said = edit.log or ""
         except Rejected as reason:
-            yield Rejection(
-                stage=STAGE,
-                code=reason.code,
-                detail=reason.detail,
-                record_id=row.record_id,
-                manipulator=row.entry,
-            )
+            yield _rejection(row, reason)
+            said = reason.log
+        if said:
+            yield Note(record_id=row.record_id, manipulator=row.entry, text=_storable(said))
+
+
+def _rejection(row: PlanRow, reason: Rejected) -> Rejection:
+    return Rejection(
+        stage=STAGE,
+        code=reason.code,
+        detail=_storable(reason.detail),
+        record_id=row.record_id,
+        manipulator=row.entry,
+    )
+
+
+def _storable(text: str) -> str:
+    """The end of what a stranger's program said, without the halves of characters that no table can hold."""
+    return text[-_TOLD_CHARS:].encode("utf-8", "replace").decode("utf-8")
 
 
 def _render(made: Manipulator, rows: Sequence[PlanRow], jobs: Sequence[Job]) -> Sequence[Edit | Rejected]:
@@ -196,7 +230,7 @@ def forge_row(made: Manipulator, row: PlanRow, lookup: Lookup, payload: Payload)
         raise edit
     declared = made.declare()
     forged = manipulator.finish(job.target, edit, declared.mask_rule, payload.mask_tau)
-    return forged_record(declared, row, target, source, edit, forged, payload)
+    return forged_record(declared, row, target, source, edit, forged, payload.find_faces)
 
 
 def render_job(row: PlanRow, target: Record, source: Record | None) -> Job:
@@ -220,73 +254,3 @@ def _frozen(data: bytes) -> images.Rgb:
     pixels = images.decode_rgb(data)
     pixels.setflags(write=False)
     return pixels
-
-
-def forged_record(
-    declared: Declaration,
-    row: PlanRow,
-    target: Record,
-    source: Record | None,
-    edit: Edit,
-    forged: Forged,
-    payload: Payload,
-) -> Record:
-    """Return the record of a finished forgery; the one place where its images are encoded."""
-    shares = regions.edited_shares(face_of(target), forged.mask)
-    image = images.encode_png(forged.image)
-    return Record(
-        record_id=row.record_id,
-        image_sha256=images.sha256(image),
-        target_id=row.target_id,
-        source_id=row.source_id,
-        image=image,
-        mask=images.encode_png(forged.mask),
-        pristine=target.image,
-        alpha=images.encode_png(forged.alpha),
-        change=images.encode_png(forged.change),
-        intent=None if edit.intent is None else images.encode_png(edit.intent.astype(np.uint8) * np.uint8(255)),
-        raw=None if edit.raw is None else images.encode_png(edit.raw),
-        parsing=target.parsing,
-        manipulation=declared.family,
-        manipulator=declared.name,
-        manipulator_version=declared.version,
-        parameters=row.parameters,
-        seed=row.seed,
-        code_sha256=declared.code_sha256,
-        weights_sha256=declared.weights_sha256,
-        code_licence=declared.code_licence,
-        weights_licence=declared.weights_licence,
-        mask_rule=declared.mask_rule,
-        mask_tau=forged.tau,
-        exact_mask=declared.mask_rule is not MaskRule.NULL_EDIT,
-        mask_share=np.count_nonzero(forged.mask) / forged.mask.size,
-        change_mean=float(forged.change[forged.mask > 0].mean()),
-        regions=list(shares),
-        region_shares=list(shares.values()),
-        landmarks=target.landmarks,
-        landmark_scheme=target.landmark_scheme,
-        landmark_finder=target.landmark_finder,
-        parsed_regions=target.parsed_regions,
-        face_score=_finder().score(forged.image) if payload.find_faces else None,
-        align_matrix=target.align_matrix,
-        template=target.template,
-        origin=target.origin,
-        origin_id=target.origin_id,
-        licence=target.licence,
-        consent=target.consent,
-        group_id=target.group_id,
-        **_of_donor(source),
-        obligations=row.obligations,
-    )
-
-
-def _of_donor(source: Record | None) -> dict[str, str | None]:
-    names = ("origin", "origin_id", "licence", "consent", "group_id")
-    return {f"source_{name}": getattr(source, name, None) for name in names}
-
-
-@cache
-def _finder() -> Any:
-    from .finders.mediapipe import MediapipeFinder
-
-    return MediapipeFinder()

@@ -28,6 +28,15 @@ class Candidate(NamedTuple):
     group_id: str
 
 
+class Crossing(NamedTuple):
+    """Pairs of records that belong together, yet lie in two splits: how many, and one of them with its splits."""
+
+    count: int
+    first: str
+    second: str
+    splits: tuple[str, str]
+
+
 def near_duplicates(lineage: Iterable[Lineage], bits: int) -> list[tuple[str, str]]:
     """Return pairs of record ids (of different groups) whose photos' hashes differ in at most `bits` bits.
 
@@ -72,7 +81,8 @@ def tie(groups: Iterable[str], ties: Iterable[tuple[str, str]], known: Mapping[s
     """Tie groups into components (union-find), never joining two splits.
 
     `known` maps groups assigned earlier to their splits. A new group that would tie two splits together is
-    refused; a tie between two old groups of different splits is left open, because assigned stays assigned.
+    refused; a tie between two old groups of different splits is left open, because assigned stays assigned
+    (`crossing` finds such ties, for people to be told of).
     """
     neighbours: dict[str, list[str]] = defaultdict(list)
     for first, second in ties:
@@ -177,6 +187,21 @@ def largest(rows: Sequence[Assignment]) -> Component | None:
     name = min(records, key=lambda name: (-records[name], name))
     groups = {row.group_id for row in rows if row.component_id == name}
     return Component(name, records[name], len(groups), records[name] / len(rows))
+
+
+def earlier_splits(candidates: Sequence[Candidate], before: Sequence[Assignment]) -> dict[str, str]:
+    """Return the split of each record that has one by an earlier plan, its own or its group's."""
+    known = _known(candidates, before)
+    return {c.record_id: known[c.group_id] for c in candidates if c.group_id in known}
+
+
+def crossing(pairs: Iterable[tuple[str, str]], split_of: Mapping[str, str]) -> Crossing | None:
+    """Return how many of these pairs of record ids lie in two splits, and the first; None where none does."""
+    found = [(a, b) for a, b in pairs if a in split_of and b in split_of and split_of[a] != split_of[b]]
+    if not found:
+        return None
+    first, second = found[0]
+    return Crossing(len(found), first, second, (split_of[first], split_of[second]))
 
 
 def _known(candidates: Sequence[Candidate], before: Sequence[Assignment]) -> dict[str, str]:

@@ -4,6 +4,7 @@ Two groups are tied where faces of theirs are nearer than the calibrated thresho
 tell apart are not, and `identities.csv` comes before both. What people should look at is shown on a private page.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,9 @@ from mmtt.record import Lineage
 from mmtt.shards import Lookup
 
 from .comparison import Compared, Pair, comparable, compare
-from .decisions import read_decisions
+from .decisions import read_decisions, require_one_split
 from .embeddings import Calibration, Faces, TooFewPairs, calibrate
+from .grouping import Crossing
 from .layout import Layout
 
 if TYPE_CHECKING:
@@ -50,43 +52,38 @@ class IdentitySummary:
     said_same: int
     said_different: int
     page: Path
-
-
-def identities_csv(layout: Layout) -> Path:
-    """Return where the curator's decisions lie."""
-    return layout.root / "identities.csv"
-
-
-def review_page(layout: Layout) -> Path:
-    """Return where the page lies that shows pairs in doubt. It holds names and faces: private."""
-    return layout.lineage.parent / "identities.html"
+    crossing: Crossing | None = None
 
 
 def mark(layout: Layout) -> str:
     """Return the digest of all that decides who is who: embeddings and decisions."""
-    paths = (layout.lineage, identities_csv(layout))
+    paths = (layout.lineage, layout.identities)
     return digest([file_sha256(path) if path.exists() else None for path in paths])
 
 
 def identify(
-    layout: Layout, faces: Faces, section: IdentitySection
+    layout: Layout, faces: Faces, section: IdentitySection, split_of: Mapping[str, str]
 ) -> tuple[list[tuple[str, str]], IdentitySummary | None]:
     """Return the ties of group ids that embeddings and decisions make, sorted, and write the review page.
 
-    Where no two groups have embeddings, only the decisions tie, there is no summary, and no page.
+    `split_of` says the split of each record that an earlier plan put into one. Where no two groups have embeddings,
+    only the decisions tie, there is no summary, and no page.
 
     Raises:
-        UserError: a wrong row in `identities.csv`; a threshold that cannot be calibrated.
+        UserError: a wrong row in `identities.csv`, or one that says yes across two splits; a threshold that cannot
+            be calibrated.
     """
-    decisions = read_decisions(identities_csv(layout), [row.record_id for row in faces.rows], faces.person)
-    decided = {_groups(faces.rows[a], faces.rows[b]) for a, b in decisions.yes}
+    record_ids = [row.record_id for row in faces.rows]
+    decisions = read_decisions(layout.identities, record_ids, faces.person)
+    require_one_split(layout.identities, decisions, record_ids, split_of, layout.splits)
+    decided = {_groups(faces.rows[row.first], faces.rows[row.second]) for row in decisions.yes}
     groups = len(np.unique(faces.group[faces.at]))
     calibration = _calibrated(faces, section) if groups > 1 else None
     if calibration is None:
-        review_page(layout).unlink(missing_ok=True)
+        layout.identities_page.unlink(missing_ok=True)
         return sorted(decided), None
-    compared = compare(faces, calibration.threshold, section.doubt, decisions)
-    _write_page(layout, calibration, section, compared)
+    compared = compare(faces, calibration.threshold, section.doubt, decisions, split_of)
+    _write_page(layout, calibration, section, compared, split_of)
     alarms = calibration.false_alarms
     summary = IdentitySummary(
         faces=len(faces.at),
@@ -99,9 +96,17 @@ def identify(
         contested=compared.contested_count,
         said_same=len(decisions.yes),
         said_different=decisions.no,
-        page=review_page(layout),
+        page=layout.identities_page,
+        crossing=_crossing(compared, split_of),
     )
     return sorted(decided | set(compared.ties)), summary
+
+
+def _crossing(compared: Compared, split_of: Mapping[str, str]) -> Crossing | None:
+    if not compared.crossing:
+        return None
+    first, second = (row.record_id for row in compared.crossing[0][:2])
+    return Crossing(compared.crossing_count, first, second, (split_of[first], split_of[second]))
 
 
 def _groups(first: Lineage, second: Lineage) -> tuple[str, str]:
@@ -119,29 +124,36 @@ def _calibrated(faces: Faces, section: IdentitySection) -> Calibration | None:
         return None
 
 
-def _write_page(layout: Layout, calibration: Calibration, section: IdentitySection, compared: Compared) -> None:
-    lookup = Lookup(shard_paths(layout.pristine)) if compared.doubtful or compared.contested else None
-    chapters = {"doubtful": compared.doubtful, "contested": compared.contested}
+def _write_page(
+    layout: Layout, calibration: Calibration, section: IdentitySection, compared: Compared, split_of: Mapping[str, str]
+) -> None:
+    chapters = {"crossing": compared.crossing, "doubtful": compared.doubtful, "contested": compared.contested}
+    lookup = Lookup(shard_paths(layout.pristine)) if any(chapters.values()) else None
+    threshold = calibration.threshold
     page = html.render(
         __package__ or "",
         "identities.html.j2",
-        threshold=calibration.threshold,
+        threshold=threshold,
         given=calibration.given,
         doubt=section.doubt,
         rate=calibration.false_alarms or 0.0,
         doubtful_count=compared.doubtful_count,
         contested_count=compared.contested_count,
-        **{name: [_shown(pair, lookup, calibration.threshold) for pair in pairs] for name, pairs in chapters.items()},
+        crossing_count=compared.crossing_count,
+        splits=layout.splits.relative_to(layout.root).as_posix(),
+        **{name: [_shown(pair, lookup, threshold, split_of) for pair in pairs] for name, pairs in chapters.items()},
     )
-    write_atomically(review_page(layout), page.encode("utf-8", "backslashreplace"))
+    write_atomically(layout.identities_page, page.encode("utf-8", "backslashreplace"))
 
 
-def _shown(pair: Pair, lookup: Lookup | None, threshold: float) -> dict[str, Any]:
+def _shown(pair: Pair, lookup: Lookup | None, threshold: float, split_of: Mapping[str, str]) -> dict[str, Any]:
     assert lookup is not None
+    rows = (pair.first, pair.second)
     return {
         "cosine": pair.cosine,
         "tied": pair.cosine > threshold,
-        "faces": [{"row": row, "uri": _picture(lookup.get(row.record_id).image)} for row in (pair.first, pair.second)],
+        "splits": [split_of.get(row.record_id) for row in rows],
+        "faces": [{"row": row, "uri": _picture(lookup.get(row.record_id).image)} for row in rows],
     }
 
 
@@ -156,6 +168,8 @@ def _picture(data: bytes) -> str:
 def tell(planned: "Planned") -> list[str]:
     """Return what a plan learned about who is who, a sentence a line."""
     told = [] if planned.identity is None else _told(planned.identity)
+    if planned.crossing is not None:
+        told.append(_crossed(planned.crossing, "of one picture", "Remove one of them"))
     if planned.largest is not None:
         big = planned.largest
         size = f"{_count(big.records, 'record')} of {_count(big.groups, 'group')}"
@@ -182,7 +196,18 @@ def _told(found: IdentitySummary) -> list[str]:
     if found.doubtful or found.contested:
         contested = f"{_count(found.contested, 'pair')} above the threshold under two names"
         told.append(f"To look at: {_count(found.doubtful, 'pair')} in doubt, {contested}; {found.page} (private).")
+    if found.crossing is not None:
+        way = f"Look at {found.page} (private), say no in identities.csv where they only look alike"
+        told.append(_crossed(found.crossing, "of one person by their embeddings", way))
     return told
+
+
+def _crossed(found: Crossing, what: str, way: str) -> str:
+    example = f"{found.first} in {found.splits[0]}, {found.second} in {found.splits[1]}"
+    return (
+        f"Across splits: {_count(found.count, 'pair')} of records {what} in which an earlier plan put the two into "
+        f"different splits, where they stay ({example}). {way}, or remove plan/splits.parquet to draw every split anew."
+    )
 
 
 def _decided(found: IdentitySummary) -> str:

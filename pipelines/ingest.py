@@ -8,9 +8,9 @@ touches an existing record.
 import hashlib
 import hmac
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -25,16 +25,15 @@ from mmtt.manifest import Manifest
 from mmtt.parsing import parsed_words
 from mmtt.recipe import IngestSection, Recipe
 from mmtt.record import Lineage, Record, Rejection
-from mmtt.shards import Footer, Lookup, read_footer, read_table, side_path, write_table
+from mmtt.shards import Footer, Lookup, read_footer, read_table, side_path
 from mmtt.stage import ShardJob, conclude, run
 
 from . import finders, parsers
+from .embeddings import gather_lineage, read_lineage
 from .finders import sidecar
 from .layout import Layout, salt
 from .photos import STAGE, Photo, read_photo, scan
 from .progress import Progress
-
-Row = TypeVar("Row")
 
 VERSION = "1"
 
@@ -63,13 +62,8 @@ def ingest(layout: Layout, recipe: Recipe, executor: Executor, progress: Progres
         usable = parsers.with_parts(usable, layout, recipe.ingest, refused)
         jobs = _jobs(layout, recipe, usable, weights)
         run(pristine_rows, jobs, layout.pristine, executor, progress)
-        write_table(layout.lineage, _lineage(layout, jobs), Lineage)
+        gather_lineage([side_path(layout.pristine, job.name, Lineage) for job in jobs], layout.lineage)
         return conclude(STAGE, jobs, layout.pristine, refused)
-
-
-def _lineage(layout: Layout, jobs: Iterable[ShardJob]) -> list[Lineage]:
-    tables = (read_table(side_path(layout.pristine, job.name, Lineage), Lineage) for job in jobs)
-    return sorted((row for table in tables for row in table), key=lambda row: row.record_id)
 
 
 def group_id(secret: str, photo: Photo) -> str:
@@ -88,7 +82,9 @@ def _jobs(layout: Layout, recipe: Recipe, photos: Iterable[Photo], weights: Mapp
     by_bucket: dict[int, list[Photo]] = {}
     for photo in photos:
         by_bucket.setdefault(bucket_of(group_id(secret, photo), recipe.buckets), []).append(photo)
-    fingerprint = digest([STAGE, VERSION, recipe.ingest.model_dump(), digest(secret), weights])
+    # Pins only say which weights are trusted; `weights` are those that are used.
+    section = recipe.ingest.model_dump(exclude={"models"})
+    fingerprint = digest([STAGE, VERSION, section, digest(secret), weights])
     return [
         ShardJob(
             name=f"bucket-{bucket:04d}",
@@ -127,24 +123,24 @@ def _carried(directory: Path, job: ShardJob) -> dict[str, Iterator[Record | Line
     if footer is None or footer.fingerprint != job.fingerprint:
         return {}
     try:
-        noted = _vouched(directory, job.name, footer, Lineage)
-        refused = {row.path for row in _vouched(directory, job.name, footer, Rejection)}
+        noted, embeddings = read_lineage(_vouched(directory, job.name, footer, Lineage))
+        refused = {row.path for row in read_table(_vouched(directory, job.name, footer, Rejection), Rejection)}
         lookup = Lookup([path])
     except UserError:
         return {}
     by_item: dict[str, list[Lineage]] = {}
-    for row in noted:
+    for row, embedding in zip(noted, embeddings, strict=True):
         if row.path not in refused and row.record_id in lookup:
-            by_item.setdefault(row.item_digest, []).append(row)
+            by_item.setdefault(row.item_digest, []).append(replace(row, embedding=embedding))
     return {item: _pairs(rows, lookup) for item, rows in by_item.items()}
 
 
-def _vouched(directory: Path, shard: str, footer: Footer, row_class: type[Row]) -> list[Row]:
+def _vouched(directory: Path, shard: str, footer: Footer, row_class: type) -> Path:
     """A shard's side table as its footer knows it: a killed run leaves newer ones beside an old shard."""
     path = side_path(directory, shard, row_class)
     if not path.exists() or file_sha256(path) != footer.side.get(row_class.__name__):
         raise UserError(f"{path} was not written together with its shard.")
-    return read_table(path, row_class)
+    return path
 
 
 def _pairs(rows: list[Lineage], lookup: Lookup) -> Iterator[Record | Lineage]:
@@ -154,7 +150,9 @@ def _pairs(rows: list[Lineage], lookup: Lookup) -> Iterator[Record | Lineage]:
 
 
 def find_faces(photo: images.Rgb, path: str, listed: list[dict[str, Any]] | None, section: IngestSection) -> list[Face]:
-    """Return the faces of a photo that the recipe wants: the first finder that knows the photo decides.
+    """Return the faces of a photo that the recipe wants: the first finder that finds any decides.
+
+    A sidecar that lists a photo with no face decides as well: somebody looked.
 
     Raises:
         Rejected: `no_face`, `too_many_faces`.
@@ -164,7 +162,7 @@ def find_faces(photo: images.Rgb, path: str, listed: list[dict[str, Any]] | None
             faces = sidecar.SidecarFinder({} if listed is None else {path: listed}).find(photo, path)
         else:
             faces = finders.make(name, section.models).find(photo, path)
-        if faces is not None:
+        if faces or (name == "sidecar" and faces is not None):
             break
     else:
         faces = []
@@ -206,18 +204,19 @@ def _record(photo: Photo, payload: Payload, pixels: images.Rgb, index: int, face
     crop, matrix = align(pixels, face, section.template, section.size_px)
     inside = face.moved(matrix)
     hw = (pixels.shape[0], pixels.shape[1])
-    labels = parsers.parse(parsers.Cropped(photo, hw, crop, inside, matrix, Path(payload.parsing)), section)
+    parsed = parsers.parse(parsers.Cropped(photo, hw, crop, inside, matrix, Path(payload.parsing)), section)
     image = images.encode_png(crop)
     return Record(
         record_id=derived_id("pristine", photo.sha256, index, section.template, section.size_px),
         image_sha256=images.sha256(image),
         image=image,
         mask=images.encode_png(np.zeros(crop.shape[:2], np.uint8)),
-        parsing=None if labels is None else images.encode_png(labels),
+        parsing=None if parsed is None else images.encode_png(parsed.labels),
+        parser=None if parsed is None else parsed.parser,
         landmarks=inside.landmarks.tolist(),
         landmark_scheme=face.scheme,
         landmark_finder=face.finder,
-        parsed_regions=[] if labels is None else list(parsed_words(labels)),
+        parsed_regions=[] if parsed is None else list(parsed_words(parsed.labels)),
         align_matrix=matrix.ravel().tolist(),
         template=section.template,
         origin=photo.source.origin,
@@ -241,6 +240,7 @@ def _require_whole(face: Face, pixels: images.Rgb, section: IngestSection) -> No
 
 
 def _lineage_row(photo: Photo, record: Record, index: int, face: Face, hashed: str) -> Lineage:
+    """A row whose embedding stays float32: as Python numbers those of one bucket would take gigabytes."""
     source = photo.source
     return Lineage(
         item_digest=photo.item_digest,
@@ -255,5 +255,5 @@ def _lineage_row(photo: Photo, record: Record, index: int, face: Face, hashed: s
         consent_expiry=source.consent_expiry or None,
         consent_evidence_sha256=source.consent_evidence_sha256 or None,
         withdrawal=source.withdrawal or None,
-        embedding=None if face.embedding is None else face.embedding.tolist(),
+        embedding=face.embedding,
     )

@@ -73,6 +73,21 @@ class Layout:
         return self.root / "private" / "lineage.parquet"
 
     @property
+    def identities(self) -> Path:
+        """The curator's decisions on who is who."""
+        return self.root / "identities.csv"
+
+    @property
+    def identities_page(self) -> Path:
+        """The page that shows pairs of faces to look at. It holds names and faces: private."""
+        return self.lineage.parent / "identities.html"
+
+    @property
+    def splits(self) -> Path:
+        """Which pristine record is in which split."""
+        return self.plan / "splits.parquet"
+
+    @property
     def overview(self) -> Path:
         """The picture report."""
         return self.root / "overview.html"

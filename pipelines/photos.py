@@ -8,12 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from mmtt import images
 from mmtt.errors import Rejected, UserError
 from mmtt.ids import digest
 from mmtt.recipe import IngestSection
-from mmtt.record import Lineage, Rejection
-from mmtt.shards import read_table
+from mmtt.record import Rejection
 
 from . import sources
 from .finders import sidecar
@@ -54,21 +56,21 @@ def scan(layout: Layout, section: IngestSection) -> tuple[list[Photo], list[Reje
     if not layout.photos.is_dir():
         raise UserError(f"{layout.photos} is not a folder. Put the photos there.")
     rows, landmarks = sources.load(layout.root), sidecar.load(layout.landmarks)
-    readable: list[Photo] = []
+    usable: list[Photo] = []
     refused: list[Rejection] = []
     seen: set[str] = set()
     for path in _walk(layout.photos, refused):
         name = _shown(path, layout.photos)
         seen.add(name)
         try:
-            readable.append(_photo(path, name, layout.photos, section, rows, landmarks))
+            usable.append(_photo(path, name, layout.photos, section, rows, landmarks))
         except Rejected as reason:
             refused.append(_refusal(name, reason.code, reason.detail))
     if not seen and not refused:
         raise UserError(f"{layout.photos} holds no files. Put the photos there.")
     for name in sorted(set(rows) - seen - {"*"}):
         refused.append(_refusal(name, "photo_missing", "the source table names it, but it is not there"))
-    return _without_copies(readable, _ingested(layout), refused), refused
+    return _without_copies(usable, _ingested(layout), refused), refused
 
 
 def _refusal(path: str, code: str, detail: str) -> Rejection:
@@ -77,9 +79,11 @@ def _refusal(path: str, code: str, detail: str) -> Rejection:
 
 def _ingested(layout: Layout) -> set[tuple[str, str]]:
     """Path and SHA-256 of every photo that has a record already."""
+    columns = ("path", "photo_sha256")
     try:
-        return {(row.path, row.photo_sha256) for row in read_table(layout.lineage, Lineage)}
-    except UserError:  # none yet; or torn, and about to be written again
+        table = pq.read_table(layout.lineage, columns=list(columns))
+        return set(zip(*(table.column(name).to_pylist() for name in columns), strict=True))
+    except (OSError, KeyError, pa.ArrowException):  # none yet; or torn, and about to be written again
         return set()
 
 
@@ -110,9 +114,13 @@ def _walk(folder: Path, refused: list[Rejection]) -> Iterator[Path]:
 
 
 def _shown(path: Path, folder: Path) -> str:
-    """The path below the folder, with `/`; bytes that are no UTF-8 are escaped."""
-    raw = os.fsencode(path.relative_to(folder).as_posix())
-    return raw.decode("utf-8", "backslashreplace")
+    """The path below the folder, with `/`, as readable text."""
+    return readable(path.relative_to(folder).as_posix())
+
+
+def readable(name: str) -> str:
+    """Return a name of the file system as text that can be written: bytes that are no UTF-8 are escaped."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _photo(

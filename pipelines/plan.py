@@ -6,7 +6,7 @@ as long as their recipe entry, target and donor are the same: adding photos only
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,11 @@ import pyarrow as pa
 from mmtt import images
 from mmtt.errors import Rejected, UserError
 from mmtt.faces import Face
-from mmtt.files import file_sha256, lock, write_atomically
+from mmtt.files import lock, write_atomically
 from mmtt.ids import derived_id, digest
 from mmtt.licences import combine
-from mmtt.manifest import MANIFEST, shard_paths
-from mmtt.manipulator import Manipulator, blame
+from mmtt.manifest import MANIFEST, Manifest, shard_paths
+from mmtt.manipulator import Manipulator, blame, decisive
 from mmtt.recipe import Entry, Recipe
 from mmtt.record import Assignment, PlanRow, Rejection
 from mmtt.regions import REGIONS
@@ -42,13 +42,14 @@ _COLUMNS = ["record_id", "group_id", "origin", "licence", "landmark_scheme", "pa
 
 @dataclass(frozen=True)
 class Planned:
-    """What a plan decided, and what it refused."""
+    """What a plan decided, and what it refused. `crossing`: one picture in two splits of an earlier plan."""
 
     splits: list[Assignment]
     rows: list[PlanRow]
     rejections: list[Rejection]
     identity: IdentitySummary | None = None
     largest: grouping.Component | None = None
+    crossing: grouping.Crossing | None = None
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,10 @@ def plan(layout: Layout, recipe: Recipe) -> Planned:
     made = manipulators.from_recipe(recipe.forge.manipulators)
     with lock(layout.plan):
         pristine = _pristine(layout)
-        splits, refused, identity = _split(layout, recipe, pristine)
-        before = _earlier_rows(layout)
-        rows, unplanned = decide(recipe, made, pristine, splits, before)
-        planned = Planned(splits, rows, [*refused, *unplanned], identity, grouping.largest(splits))
-        write_table(layout.plan / "splits.parquet", planned.splits, Assignment)
+        divided = _split(layout, recipe, pristine)
+        rows, refused = decide(recipe, made, pristine, divided.splits, _earlier_rows(layout))
+        planned = replace(divided, rows=rows, rejections=[*divided.rejections, *refused])
+        write_table(layout.splits, planned.splits, Assignment)
         write_table(layout.plan / "rejections.parquet", planned.rejections, Rejection)
         write_table(layout.plan / "plan.parquet", planned.rows, PlanRow)
         write_atomically(layout.plan / BASIS, basis(layout, recipe).encode())
@@ -86,8 +86,13 @@ def plan(layout: Layout, recipe: Recipe) -> Planned:
 def basis(layout: Layout, recipe: Recipe) -> str:
     """Return the digest of all that a plan follows from: recipe, programs' versions, pristine records, who is who."""
     made = manipulators.from_recipe(recipe.forge.manipulators)
-    programs = [[entry.model_dump(), made[entry.label].declare()] for entry in recipe.forge.manipulators]
-    pristine = file_sha256(layout.pristine / MANIFEST) if (layout.pristine / MANIFEST).exists() else None
+    programs = [
+        [entry.label, entry.use, entry.per_target, entry.share, decisive(made[entry.label])]
+        for entry in recipe.forge.manipulators
+    ]
+    # Where the shards were made is a private note, which may get lost.
+    whole = (layout.pristine / MANIFEST).exists()
+    pristine = [asdict(shard) for shard in Manifest.load(layout.pristine).shards] if whole else None
     return digest([VERSION, recipe.seed, recipe.buckets, recipe.plan.model_dump(), programs, pristine, mark(layout)])
 
 
@@ -99,7 +104,9 @@ def require_fresh(layout: Layout, recipe: Recipe) -> None:
     """
     path = layout.plan / BASIS
     if not path.exists() or path.read_text(encoding="ascii") != basis(layout, recipe):
-        raise UserError(f"{layout.plan} does not fit the recipe and the pristine shards. Run `mmtt plan` first.")
+        changed = "or a program, its weights or who is who changed since"
+        fits = f"{layout.plan} does not fit the recipe and the pristine shards, {changed}."
+        raise UserError(f"{fits} Run `mmtt plan` first.")
 
 
 def _earlier_rows(layout: Layout) -> list[PlanRow]:
@@ -111,7 +118,7 @@ def _earlier_rows(layout: Layout) -> list[PlanRow]:
 
 
 def _earlier_splits(layout: Layout) -> list[Assignment]:
-    path = layout.plan / "splits.parquet"
+    path = layout.splits
     if not path.exists():
         return []
     try:
@@ -142,19 +149,19 @@ def _landmarks(column: pa.ChunkedArray) -> list[npt.NDArray[np.float32]]:
     return np.split(points, np.cumsum(nested.value_lengths().to_numpy(zero_copy_only=False))[:-1])
 
 
-def _split(
-    layout: Layout, recipe: Recipe, pristine: Mapping[str, _Pristine]
-) -> tuple[list[Assignment], list[Rejection], IdentitySummary | None]:
+def _split(layout: Layout, recipe: Recipe, pristine: Mapping[str, _Pristine]) -> Planned:
     faces = faces_of(*read_lineage(layout.lineage), pristine)
     pairs = grouping.near_duplicates(faces.rows, recipe.plan.near_duplicate_bits)
     small = _thumbnails(layout, {record_id for pair in pairs for record_id in pair})
-    pictures = {
-        (pristine[a].group_id, pristine[b].group_id) for a, b in pairs if grouping.same_picture(small[a], small[b])
-    }
-    people, identity = identify(layout, faces, recipe.plan.identity)
+    alike = [(a, b) for a, b in pairs if grouping.same_picture(small[a], small[b])]
     candidates = [grouping.Candidate(row.record_id, row.group_id) for row in pristine.values()]
-    ties, before = sorted(pictures.union(people)), _earlier_splits(layout)
-    return *grouping.assign(candidates, ties, before, recipe.plan.splits, recipe.seed), identity
+    before = _earlier_splits(layout)
+    split_of = grouping.earlier_splits(candidates, before)
+    people, identity = identify(layout, faces, recipe.plan.identity, split_of)
+    ties = sorted({(pristine[a].group_id, pristine[b].group_id) for a, b in alike}.union(people))
+    splits, refused = grouping.assign(candidates, ties, before, recipe.plan.splits, recipe.seed)
+    crossing = grouping.crossing(alike, split_of)
+    return Planned(splits, [], refused, identity, grouping.largest(splits), crossing)
 
 
 def _thumbnails(layout: Layout, record_ids: set[str]) -> dict[str, images.Rgb]:
@@ -166,9 +173,8 @@ def _thumbnails(layout: Layout, record_ids: set[str]) -> dict[str, images.Rgb]:
 
 def entry_digest(recipe: Recipe, entry: Entry, manipulator: Manipulator) -> str:
     """Return the digest of all that decides what an entry does to a face; how many it takes has no say."""
-    declared = manipulator.declare()
-    donors = recipe.plan.donors.model_dump() if declared.needs_source else None
-    return digest([VERSION, recipe.seed, recipe.buckets, entry.label, manipulator.model_dump(), declared, donors])
+    donors = recipe.plan.donors.model_dump() if manipulator.declare().needs_source else None
+    return digest([VERSION, recipe.seed, recipe.buckets, entry.label, decisive(manipulator), donors])
 
 
 def decide(
@@ -185,21 +191,22 @@ def decide(
     kept = {(row.entry, row.target_id, row.index): row for row in before}
     candidates = {r.record_id: Candidate(r.record_id, r.origin, r.face) for r in pristine.values()}
     donors = Donors(candidates, splits, recipe.plan.donors)
-    split_of = {row.record_id: row.split for row in splits}
+    placed = {row.record_id: row for row in splits}
     rows, refused = [], []
     for entry in recipe.forge.manipulators:
         manipulator = made[entry.label]
         mark = entry_digest(recipe, entry, manipulator)
-        for target_id in split_of:
+        for target_id in placed:
             if not _drawn(recipe.seed, entry, target_id):
                 continue
             for index in range(entry.per_target):
                 old = kept.get((entry.label, target_id, index))
-                if old is not None and _holds(old, mark, pristine, split_of):
+                if old is not None and _holds(old, mark, pristine, placed):
                     rows.append(old)
                     continue
                 try:
-                    rows.append(_row(recipe, entry, manipulator, mark, pristine, donors, target_id, split_of, index))
+                    split = placed[target_id].split
+                    rows.append(_row(recipe, entry, manipulator, mark, pristine, donors, target_id, split, index))
                 except Rejected as reason:
                     refused.append(_refusal(target_id, entry, reason))
     return sorted(rows, key=lambda row: (row.entry, row.bucket, row.target_id, row.index)), refused
@@ -209,13 +216,15 @@ def _refusal(target_id: str, entry: Entry, reason: Rejected) -> Rejection:
     return Rejection(stage=STAGE, code=reason.code, detail=reason.detail, record_id=target_id, manipulator=entry.label)
 
 
-def _holds(old: PlanRow, mark: str, pristine: Mapping[str, _Pristine], split_of: Mapping[str, str]) -> bool:
-    """Whether an earlier row is still true: same entry, same faces and licences, donor in the target's split."""
-    split = split_of[old.target_id]
-    if old.source_id is not None and split_of.get(old.source_id) != split:
-        return False
+def _holds(old: PlanRow, mark: str, pristine: Mapping[str, _Pristine], placed: Mapping[str, Assignment]) -> bool:
+    """Whether an earlier row is still true: same entry, faces and licences; a donor of its split, another component."""
+    target = placed[old.target_id]
+    if old.source_id is not None:
+        donor = placed.get(old.source_id)
+        if donor is None or donor.split != target.split or donor.component_id == target.component_id:
+            return False
     source = pristine[old.source_id] if old.source_id is not None else None
-    return old.entry_digest == _basis(mark, split, pristine[old.target_id], source)
+    return old.entry_digest == _basis(mark, target.split, pristine[old.target_id], source)
 
 
 def _basis(mark: str, split: str, target: _Pristine, source: _Pristine | None) -> str:
@@ -236,11 +245,11 @@ def _row(
     pristine: Mapping[str, _Pristine],
     donors: Donors,
     target_id: str,
-    split_of: Mapping[str, str],
+    split: str,
     index: int,
 ) -> PlanRow:
     declared = manipulator.declare()
-    target, split = pristine[target_id], split_of[target_id]
+    target = pristine[target_id]
     rng = np.random.default_rng(int(digest([recipe.seed, STAGE, target_id, entry.label, index]), 16))
     source = _donor(donors, pristine, target_id, rng) if declared.needs_source else None
     donor_licence = source.licence if source else None

@@ -4,17 +4,20 @@ The row gives target, donor, parameters and seed; the recipe's entry, after whic
 program and its options. What is not here (weights, a program's version, a pristine record) is told by name.
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mmtt import images, masks
 from mmtt.errors import DamagedError, Rejected, UserError
 from mmtt.manifest import REJECTIONS, Manifest, environment, shard_paths
 from mmtt.manipulator import Manipulator
+from mmtt.masks import MaskRule
 from mmtt.recipe import Entry, Recipe
 from mmtt.record import PlanRow, Record, Rejection
 from mmtt.shards import Lookup, Shard, read_table
@@ -34,8 +37,8 @@ class Outcome(NamedTuple):
     """What replaying one record came to.
 
     verdict: `same` bytes; `within N`, N the largest difference of the image's channels (0–255), where the program is
-        declared not to be deterministic or the shards were made elsewhere; `differs`; `absent`, where something that
-        the row was made with is not here.
+        declared not to be deterministic (but its planned hole is the same) or the shards were made elsewhere;
+        `differs`; `absent`, where something that the row was made with is not here.
     detail: a sentence; empty for `same`.
     """
 
@@ -68,13 +71,13 @@ class _Absent(Exception):
 class _Workshop:
     """All that replaying needs: the recipe's entries, its programs (or why one cannot be had), pristine records.
 
-    elsewhere: how the environment of the shards differs from this one; empty where it does not.
+    made_in: the environment of the shards; empty where it was not noted.
     """
 
     entries: Mapping[str, Entry]
     programs: Mapping[str, Manipulator | str]
     pristine: Lookup
-    elsewhere: str
+    made_in: Mapping[str, str]
 
 
 def replay(layout: Layout, recipe: Recipe, record_ids: Sequence[str] = ()) -> Iterator[Outcome]:
@@ -88,7 +91,8 @@ def replay(layout: Layout, recipe: Recipe, record_ids: Sequence[str] = ()) -> It
     if not record_ids and (layout.plan / BASIS).exists() and not any(isinstance(p, str) for p in programs.values()):
         require_fresh(layout, recipe)
     entries = {entry.label: entry for entry in recipe.forge.manipulators}
-    workshop = _Workshop(entries, programs, Lookup(shard_paths(layout.pristine)), _elsewhere(layout))
+    made_in = Manifest.load(layout.forged).environment
+    workshop = _Workshop(entries, programs, Lookup(shard_paths(layout.pristine)), made_in)
     chosen = _named(layout, record_ids) if record_ids else _all(layout)
     return (_replayed(workshop, label, record) for label, record in chosen)
 
@@ -103,10 +107,12 @@ def _program(entry: Entry) -> Manipulator | str:
     return made
 
 
-def _elsewhere(layout: Layout) -> str:
-    made_in = Manifest.load(layout.forged).environment
+def _elsewhere(made_in: Mapping[str, str]) -> str:
+    """How the environment of the shards differs from this one; empty where it does not."""
     here = environment()
-    names = sorted({name for name in (made_in.keys() | here.keys()) if made_in.get(name) != here.get(name)})
+    # Until torch is loaded it is open whether a program uses the accelerator, and what needs no torch never does.
+    unsaid = set() if "torch" in sys.modules else {"accelerator"}
+    names = sorted({n for n in (made_in.keys() | here.keys()) - unsaid if made_in.get(n) != here.get(n)})
     told = (f"{name} {made_in.get(name, 'absent')} there, {here.get(name, 'absent')} here" for name in names)
     return "; ".join(told) if made_in else ""
 
@@ -141,12 +147,14 @@ def _replayed(workshop: _Workshop, label: str, record: Record) -> Outcome:
         entry, made = _maker(workshop, label, record)
         _require_pristine(workshop.pristine, record)
         payload = Payload(entry, (), (), record.mask_tau, find_faces=False)
-        again = forge_row(made, _plan_row(entry, record), workshop.pristine, payload)
+        # As the shards were made: threads may reorder sums.
+        with threadpool_limits(limits=1):
+            again = forge_row(made, _plan_row(entry, record), workshop.pristine, payload)
     except (_Absent, UserError) as error:
         return Outcome(record.record_id, "absent", str(error))
     except Rejected as reason:
         return Outcome(record.record_id, "differs", f"refused this time: {reason}")
-    return _judged(record, again, made.declare().deterministic, workshop.elsewhere)
+    return _judged(record, again, made.declare().deterministic, _elsewhere(workshop.made_in))
 
 
 def _maker(workshop: _Workshop, label: str, record: Record) -> tuple[Entry, Manipulator]:
@@ -214,11 +222,17 @@ def _judged(first: Record, again: Record, deterministic: bool, elsewhere: str) -
     none = _Difference(0, 0, 1)
     levels, rim = found.get("image", none).levels, found.get("mask", none)
     comparable = all(difference.frame for difference in found.values())
-    if not deterministic and comparable:
+    if not deterministic and comparable and _hole_held(first, found, elsewhere):
         return Outcome(first.record_id, f"within {levels}", f"{detail} (its program is not deterministic)")
     if elsewhere and comparable and levels <= ELSEWHERE_LEVELS and rim.pixels <= ELSEWHERE_MASK_SHARE * rim.frame:
         return Outcome(first.record_id, f"within {levels}", f"{detail} (made elsewhere: {elsewhere})")
     return Outcome(first.record_id, "differs", f"{detail} (made elsewhere: {elsewhere})" if elsewhere else detail)
+
+
+def _hole_held(first: Record, found: Mapping[str, _Difference], elsewhere: str) -> bool:
+    """Whether a planned hole is the same again, up to rounding elsewhere: no program has a say in it."""
+    moved = [found[name] for name in ("mask", "alpha") if name in found and first.mask_rule == MaskRule.HOLE]
+    return not moved or (bool(elsewhere) and all(d.pixels <= ELSEWHERE_MASK_SHARE * d.frame for d in moved))
 
 
 def _difference(first: bytes | None, second: bytes | None) -> _Difference:

@@ -66,10 +66,17 @@ def make_edit(seed: int = 0, size_px: int = 64) -> tuple[images.Rgb, Edit]:
     return target, Edit((target // 2).astype(np.uint8), alpha, support=alpha > 0.5)
 
 
+def within_hole(edit: Edit) -> Edit:
+    """Return an edit that keeps to its hole: alpha is 0 outside its support."""
+    return edit._replace(alpha=np.where(edit.support, edit.alpha, np.float32(0)))
+
+
 def make_forged_record(seed: int = 0, size_px: int = 64, rule: str = "blend", **changes: Any) -> Record:
     """Return a forged record of `make_record(seed, size_px)` that `check` trusts, with some fields changed."""
     base, rule = make_record(seed, size_px), MaskRule(rule)
     target, edit = make_edit(seed, size_px)
+    full_frame = rule is MaskRule.NULL_EDIT
+    edit = within_hole(edit) if rule is MaskRule.HOLE else edit._replace(null=target, intent=edit.support)
     forged = manipulator.finish(target, edit, rule, 0)
     shares = regions.edited_shares(make_face(seed, size_px), forged.mask)
     image = images.encode_png(forged.image)
@@ -90,6 +97,8 @@ def make_forged_record(seed: int = 0, size_px: int = 64, rule: str = "blend", **
         seed=f"{seed:032x}",
         code_licence="Apache-2.0",
         mask_rule=rule,
+        exact_mask=not full_frame,
+        intent=images.encode_png(edit.support.astype(np.uint8) * np.uint8(255)) if full_frame else None,
         mask_share=np.count_nonzero(forged.mask) / forged.mask.size,
         change_mean=float(forged.change[forged.mask > 0].mean()),
         regions=list(shares),

@@ -15,6 +15,7 @@ import mmtt
 from mmtt.cli import app, application
 from mmtt.record import Record
 from mmtt.schema import card_table, columns
+from pipelines.degradations.chain import OPERATIONS, presets
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -55,6 +56,14 @@ def test_the_readme_links_to_files_that_exist():
         assert (ROOT / target).exists(), target
 
 
+def test_every_degradation_and_preset_is_documented():
+    text = (ROOT / "pipelines" / "degradations" / "README.md").read_text()
+    for op, made in OPERATIONS.items():
+        line = next(line for line in text.splitlines() if line.startswith(f"| `{op}`"))
+        assert [name for name in made.model_fields if f"`{name}`" not in line] == []
+    assert [name for name in presets() if f"`{name}`" not in text] == []
+
+
 def test_the_card_table_explains_every_column():
     table = card_table()
     assert all(f"| `{name}` |" in table for name in columns(Record))
@@ -80,7 +89,7 @@ def test_every_public_name_of_the_library_has_a_docstring(name, item):
 ARRAYS = [
     (name, item)
     for name, item in PUBLIC
-    if inspect.isfunction(item) and re.search(r"Rgb|Gray|NDArray|Points|Mask|Matrix", str(inspect.signature(item)))
+    if inspect.isfunction(item) and re.search(r"ndarray", str(inspect.signature(item)))
 ]
 
 

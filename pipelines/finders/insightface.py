@@ -22,6 +22,8 @@ from mmtt.images import Rgb
 from mmtt.landmarks import Points
 from mmtt.weights import Weights, require, sha256
 
+from .. import onnx_sessions
+
 LICENCE = "LicenseRef-InsightFace-NonCommercial"
 _ORIGIN = "buffalo_l.zip at https://github.com/deepinsight/insightface/releases/tag/v0.7"
 DETECTION = Weights(
@@ -78,6 +80,8 @@ class InsightFaceFinder:
 def embedding(photo: Rgb, face: Face, pinned: Mapping[str, str] = _NO_PINS) -> Points:
     """Return who a face is, float32 512 of unit length, by ArcFace (Deng et al., 2019).
 
+    A network that answers only zeros or NaN says of nobody who they are: so is what is returned then.
+
     The face is cut out as ArcFace wants it: its five points on the 112 px template, bilinear, black outside.
 
     Args:
@@ -118,15 +122,13 @@ def _model(weights: Weights, pinned: Mapping[str, str]) -> Any:
 def _loaded(path: Path, digest: str, task: str) -> Any:
     """The digest is there so that another file under the same name is loaded anew."""
     try:
-        import onnxruntime
         from insightface import model_zoo
+
+        options = onnx_sessions.options()
     except ImportError as error:
         raise missing(error) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
     try:
-        model = model_zoo.get_model(str(path), providers=["CPUExecutionProvider"], sess_options=options)
+        model = model_zoo.get_model(str(path), providers=list(onnx_sessions.PROVIDERS), sess_options=options)
     except Exception as error:  # whatever a broken file makes onnx and onnxruntime raise
         raise UserError(f"{path} (SHA-256 {digest}) cannot be read as an ONNX network: {error}.") from error
     if model is None or getattr(model, "taskname", None) != task:

@@ -83,7 +83,7 @@ def _load(point: EntryPoint) -> type[Manipulator]:
     whose = f"The installed manipulator '{point.name}'{_from(point)}"
     try:
         found = point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a module that leaves must not take the command with it, with code 0
         raise UserError(f"{whose} cannot be loaded: {type(error).__name__}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Manipulator)):
         raise UserError(f"{whose} is not a subclass of mmtt.manipulator.Manipulator.")

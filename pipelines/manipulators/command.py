@@ -21,7 +21,7 @@ from mmtt.masks import MaskRule
 from mmtt.regions import REGIONS, Mask
 
 from . import work_folder
-from .foreign import Foreign, handed, handed_area, log, outline_alpha, raw_of, returned, seed_of, settled
+from .foreign import Foreign, handed, handed_area, log, outline_alpha, raw_of, refused, returned, seed_of, settled
 from .programs import Outcome, readable
 from .region_holes import RegionHoles
 
@@ -51,6 +51,8 @@ class Command(Foreign, RegionHoles):
         deterministic=False,
         code_licence="LicenseRef-unknown",
     )
+
+    told: ClassVar[tuple[str, ...]] = (*Foreign.told, "program", "args", "composite", "feather", "parameters")
 
     args: tuple[str, ...] = ("forge_batch.py", "{job}")
     """Arguments; {job}, {targets}, {sources}, {holes} and {outputs} become paths. No shell reads them."""
@@ -97,8 +99,8 @@ class Command(Foreign, RegionHoles):
         """Choose the hole, if one is asked for, and note what the program will be told."""
         if self.needs_source and source is None:
             raise Rejected("no_source", "this program needs a second face")
-        told = {"program": self.program, "parameters": self.parameters}
-        return {**self.plan_hole(target, rng), **told} if self._makes_holes else {"regions": list(self.regions), **told}
+        area = self.plan_hole(target, rng) if self._makes_holes else {"regions": list(self.regions)}
+        return {**area, **self.settings()}
 
     def render(self, batch: Sequence[Job]) -> list[Edit | Rejected]:
         """Forge a batch in one call of the program.
@@ -143,11 +145,11 @@ class Command(Foreign, RegionHoles):
     def _put(self, folder: Path, item: _Item) -> dict[str, Any]:
         """Write the pictures of one item; return its entry in `job.json`."""
         job, name = item.job, f"{item.name}.png"
-        work_folder.put(folder, f"targets/{name}", handed(job.target, self.side_px))
+        work_folder.put(folder, f"targets/{name}", handed(job.target, job.parameters["side_px"]))
         if job.source is not None:
-            work_folder.put(folder, f"sources/{name}", handed(job.source, self.side_px))
+            work_folder.put(folder, f"sources/{name}", handed(job.source, job.parameters["side_px"]))
         if item.hole is not None:
-            hole = handed_area(item.hole, self._side(job))
+            hole = handed_area(item.hole, _side(job))
             work_folder.put(folder, f"holes/{name}", hole.astype(np.uint8) * np.uint8(255))
         files = self._names(item)
         return {
@@ -159,26 +161,22 @@ class Command(Foreign, RegionHoles):
             "alpha": f"outputs/{files['alpha']}" if "alpha" in files else None,
             "log": f"outputs/{files['log']}",
             "regions": job.parameters["regions"],
-            "target_points": _points(job.target_face, self._side(job) / job.target.shape[0]),
-            "source_points": _points(job.source_face, self._side(job) / job.target.shape[0]),
+            "target_points": _points(job.target_face, _side(job) / job.target.shape[0]),
+            "source_points": _points(job.source_face, _side(job) / job.target.shape[0]),
             "parameters": job.parameters["parameters"],
             "seed": seed_of(job),
         }
-
-    def _side(self, job: Job) -> int:
-        return self.side_px or job.target.shape[0]
 
     def _edit(self, item: _Item, found: Mapping[str, bytes], outcome: Outcome) -> Edit | Rejected:
         files, job = self._names(item), item.job
         said = readable(found.get(files["log"], b""))
         try:
-            hw = (self._side(job), self._side(job))
+            hw = (_side(job), _side(job))
             given = work_folder.read_rgb(_present(found, files["image"]), files["image"], hw)
             alpha = self._alpha(item, found, hw)
         except Rejected as reason:
-            detail = "; ".join(filter(None, (reason.detail, outcome.sentence(), said or outcome.said)))
-            return Rejected(reason.code, detail)
-        image = returned(given, handed(job.target, self.side_px), job.target)
+            return refused(reason, outcome, said)
+        image = returned(given, handed(job.target, job.parameters["side_px"]), job.target)
         return Edit(image, alpha, item.hole, log=log(outcome, said), **raw_of(given, self.keep_raw))
 
     def _alpha(self, item: _Item, found: Mapping[str, bytes], hw: tuple[int, int]) -> npt.NDArray[np.float32]:
@@ -186,10 +184,14 @@ class Command(Foreign, RegionHoles):
         if item.hole is not None:
             return item.hole.astype(np.float32)
         if self.composite == "face":
-            return outline_alpha(item.job.target_face, frame, self.feather)
+            return outline_alpha(item.job.target_face, frame, item.job.parameters["feather"])
         name = self._names(item)["alpha"]
         alpha = work_folder.read_gray(_present(found, name), name, hw).astype(np.float32) / 255
         return np.clip(cv2.resize(alpha, frame[::-1], interpolation=cv2.INTER_AREA), 0, 1) if hw != frame else alpha
+
+
+def _side(job: Job) -> int:
+    return int(job.parameters["side_px"] or job.target.shape[0])
 
 
 def _place(folder: Path, word: str) -> Path:

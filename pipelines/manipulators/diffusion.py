@@ -32,7 +32,7 @@ class Diffusion(Manipulator):
     """The pipeline's folder inside that of `MMTT_MODELS`, or `hub:OWNER/NAME@REVISION` out of the Hub's local cache."""
     weights_licence: Licence
     """SPDX id, the name of an OpenRAIL licence, or `LicenseRef-…`."""
-    sha256: Sha256 | None = None
+    sha256: Annotated[Sha256 | None, Field(exclude=True)] = None
     """Digest of the folder as records show it (`weights_sha256`), to accept no other bytes."""
     variant: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] | None = None
     """Which of several sets of weights in the folder, `fp16` for one."""
@@ -95,7 +95,7 @@ class Diffusion(Manipulator):
         """Return what the pipeline makes of each job's ask, RGB uint8 S×S×3; it always computes whole batches.
 
         Raises:
-            UserError: a prompt that the model would cut; weights that cannot be read.
+            UserError: a prompt that the model would cut; weights that cannot be read; too little memory.
             MissingDependency: torch, diffusers or transformers is absent.
         """
         names, made = tuple(self.settings()), []

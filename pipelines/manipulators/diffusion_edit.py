@@ -104,7 +104,7 @@ class DiffusionEdit(Diffusion):
             Rejected: `region_unavailable`, when that is none (hair is only outlined by a parsing).
         """
         holes.sketch(target)  # refuses a face that is too small
-        sayable = {*regions.sayable(target.scheme), *target.parsed}
+        sayable = set(regions.sayable_of(target))
         pool = [(name, edit) for name, edit in self._pool() if sayable & set(edit.regions)]
         if not pool:
             raise Rejected("region_unavailable", f"{target.scheme} can say where none of the attributes is")

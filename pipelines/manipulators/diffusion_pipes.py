@@ -2,11 +2,10 @@
 
 Nothing of the folder is executed: weights are safetensors, never pickles; components are of the classes listed here,
 never code out of the folder; nothing is downloaded. Noise is drawn on the CPU by a generator for each picture, so
-that a seed means the same noise on any device. `MMTT_DEVICE` (`auto`, `cpu`, `cuda`) says where to compute.
+that a seed means the same noise on any device.
 """
 
 import json
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,13 +19,13 @@ import numpy as np
 from PIL import Image
 
 from mmtt import weights
-from mmtt.errors import MissingDependency, Rejected, UserError, did_you_mean
+from mmtt.errors import Rejected, UserError
 from mmtt.images import Rgb
 from mmtt.regions import Mask
 from mmtt.weights import Weights
 
-DEVICE = "MMTT_DEVICE"
-DEVICES = ("auto", "cpu", "cuda")
+from .diffusion_device import concerning_all, device, missing, steady
+
 GRID_PX = 8  # an autoencoder's factor: sides are multiples of it
 
 Scheduler = Literal["own", "ddim", "dpm_multistep", "euler", "euler_ancestral", "pndm", "unipc"]
@@ -53,8 +52,6 @@ _LIBRARIES = ("diffusers", "transformers")
 _LEFT_OUT: Mapping[str, Any] = MappingProxyType({
     "safety_checker": None, "feature_extractor": None, "image_encoder": None, "requires_safety_checker": False,
 })  # fmt: skip
-_HUB = "hub:"
-_INSTALL = "pip install 'mmtt[diffusion]'"
 
 
 class Kind(NamedTuple):
@@ -96,8 +93,8 @@ def located(name: str, licence: str, pinned: str | None) -> Path:
     Raises:
         UserError: absent, or other bytes than pinned.
     """
-    if name.startswith(_HUB) and weights.find(name) is None:
-        repository, _, revision = name.removeprefix(_HUB).partition("@")
+    if name.startswith(weights.HUB) and weights.find(name) is None:
+        repository, _, revision = name.removeprefix(weights.HUB).partition("@")
         hint = f"hf download {repository} --revision {revision}"
         raise UserError(f"'{name}' is not in the Hugging Face Hub's cache on this machine. To get it: {hint}.")
     origin = "wherever you chose it, as a folder in diffusers' format (`hf download OWNER/NAME --local-dir DIR`)"
@@ -151,26 +148,6 @@ def _require_safetensors(folder: Path) -> None:
     )
 
 
-def device() -> str:
-    """Return where to compute, `cpu` or `cuda`: what MMTT_DEVICE says, by default a GPU where there is one.
-
-    Raises:
-        UserError: an unknown word, or a GPU is asked for that is not there. MissingDependency: no torch.
-    """
-    asked = os.environ.get(DEVICE) or "auto"
-    if asked not in DEVICES:
-        raise UserError(f"{DEVICE} is '{asked}'.{did_you_mean(asked, DEVICES)}")
-    if asked == "cpu":
-        return asked
-    try:
-        import torch
-    except ImportError as error:
-        raise _missing(error) from error
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"{DEVICE} is cuda, but torch {torch.__version__} sees no GPU here.")
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def pictures(
     source: Source, asks: Sequence[Ask], scheduler: Scheduler, told: Mapping[str, Any], *, deterministic: bool
 ) -> list[Rgb | Rejected]:
@@ -184,17 +161,16 @@ def pictures(
         deterministic: whether to give up speed on a GPU for the same bytes each time.
 
     Raises:
-        UserError: a prompt that the model would cut; weights that cannot be read; no such device.
+        UserError: a prompt that the model would cut; weights that cannot be read; no such device, or one that
+            fails or lacks memory.
         MissingDependency: torch, diffusers or transformers is absent.
     """
-    model = _loaded(source, device())
-    with _quiet(), _settled(deterministic and model.pipe.device.type == "cuda"):
-        model.pipe.scheduler = _scheduler(model.scheduler, scheduler)
-        return _asked(model.pipe, asks, told)
-
-
-def _missing(reason: object) -> MissingDependency:
-    return MissingDependency(f"Diffusion needs torch, diffusers, transformers and accelerate ({reason}): {_INSTALL}.")
+    where = device()
+    with concerning_all(where):
+        model = _loaded(source, where)
+        with _quiet(), steady(deterministic and where == "cuda"):
+            model.pipe.scheduler = _scheduler(model.scheduler, scheduler)
+            return _asked(model.pipe, asks, told)
 
 
 @lru_cache(maxsize=2)
@@ -207,7 +183,7 @@ def _loaded(source: Source, where: str) -> _Model:
 
         pipeline = getattr(diffusers, source.kind.pipeline)
     except (ImportError, RuntimeError) as error:  # a torchvision that does not fit torch raises the latter
-        raise _missing(error) from error
+        raise missing(error) from error
     try:
         with _quiet():
             pipe = pipeline.from_pretrained(
@@ -219,7 +195,7 @@ def _loaded(source: Source, where: str) -> _Model:
                 **_LEFT_OUT,
             )
     except ImportError as error:
-        raise _missing(error) from error
+        raise missing(error) from error
     except Exception as error:  # whatever a broken or foreign file makes the libraries raise
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{source.folder} cannot be loaded as {source.kind.pipeline}: {reason}") from error
@@ -281,20 +257,3 @@ def _quiet() -> Iterator[None]:
             log.set_verbosity(verbosity)
             if bars:
                 log.enable_progress_bar()
-
-
-@contextmanager
-def _settled(exact_gpu: bool) -> Iterator[None]:
-    """One thread, so that the number of workers has no say; on a GPU, algorithms that repeat themselves."""
-    import torch
-
-    threads, before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(1)
-    if exact_gpu:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(before)

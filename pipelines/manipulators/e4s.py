@@ -4,7 +4,7 @@ Liu et al., "Fine-grained face swapping via regional GAN inversion", 2023 (https
 set it up, and its traps: `COMMAND.md`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -24,7 +24,7 @@ from mmtt.parsing import label_mask
 from mmtt.weights import Weights
 
 from . import work_folder
-from .foreign import Foreign, handed, log, outline_alpha, raw_of, returned, settled
+from .foreign import Foreign, Seconds, handed, log, outline_alpha, raw_of, returned, settled
 
 SIDE_PX = 1024  # E4S resizes everything else to it, and answers in it
 PARSING_PX = 512  # a label map of another size fails where E4S joins it with its own
@@ -66,12 +66,13 @@ class E4s(Foreign):
         weights_licence="LicenseRef-E4S-weights",
     )
     origin: ClassVar[str] = "https://github.com/e4s2022/e4s"
+    told: ClassVar[tuple[str, ...]] = (*Foreign.told, "blending", "face_parser", "hand_parsing", "feather")
 
     program: str = "e4s"
     code_licence: Licence = "MIT"
     weights_licence: Licence | None = "LicenseRef-E4S-weights"
     ignored: tuple[str, ...] = (_CHECKPOINTS, "example", "data")
-    timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 600
+    timeout_s: Seconds = 600
     side_px: Literal[1024] = SIDE_PX
     blending: Literal["multiband", "soft"] = "multiband"
     """How E4S itself blends its face into the target; its authors recommend `multiband` (`--lap_bld`)."""
@@ -93,8 +94,7 @@ class E4s(Foreign):
         """Nothing is drawn: E4S has no choices to make."""
         if source is None:
             raise Rejected("no_source", "a face swap needs a second face")
-        sayable = {*regions.sayable(target.scheme), *target.parsed}
-        return {"regions": [word for word in _REGIONS if word in sayable]}
+        return {"regions": [word for word in regions.sayable_of(target) if word in _REGIONS], **self.settings()}
 
     def render(self, batch: Sequence[Job]) -> list[Edit | Rejected]:
         """Forge every pair in a process of its own.
@@ -114,7 +114,7 @@ class E4s(Foreign):
         if job.source is None:
             raise Rejected("no_source", "a face swap needs a second face")
         target, source = handed(job.target, SIDE_PX), handed(job.source, SIDE_PX)
-        parsing = job.target_face.parsing
+        parsing, told = job.target_face.parsing, job.parameters
 
         def fill(folder: Path) -> list[str]:
             out = folder / "outputs"
@@ -122,20 +122,21 @@ class E4s(Foreign):
             paths = [work_folder.put(folder, f"{name}.png", image) for name, image in
                      (("source", source), ("target", target))]  # fmt: skip
             args = ["scripts/face_swap.py", "--source", str(paths[0]), "--target", str(paths[1])]
-            if parsing is not None and self.hand_parsing:
+            if parsing is not None and told["hand_parsing"]:
                 args += ["--target_mask", str(work_folder.put(folder, "target_mask.png", _for_e4s(parsing)))]
-            return [*args, *self._flags(), "--output_dir", str(out)]
+            return [*args, *_flags(told), "--output_dir", str(out)]
 
         given, outcome = self.run(fill, _take, 1)
         hw = job.target.shape[0], job.target.shape[1]
-        alpha = outline_alpha(job.target_face, hw, self.feather) if parsing is None else parsed_alpha(parsing)
+        alpha = outline_alpha(job.target_face, hw, told["feather"]) if parsing is None else parsed_alpha(parsing)
         image = returned(given, target, job.target)
         return Edit(image, alpha, log=log(outcome), **raw_of(given, self.keep_raw))
 
-    def _flags(self) -> list[str]:
-        """Only what differs from E4S' defaults: older checkouts know no `--faceParser_name`."""
-        parser = [] if self.face_parser == "default" else ["--faceParser_name", self.face_parser]
-        return [*(["--lap_bld"] if self.blending == "multiband" else []), *parser]
+
+def _flags(told: Mapping[str, Any]) -> list[str]:
+    """Only what differs from E4S' defaults: older checkouts know no `--faceParser_name`."""
+    parser = [] if told["face_parser"] == "default" else ["--faceParser_name", told["face_parser"]]
+    return [*(["--lap_bld"] if told["blending"] == "multiband" else []), *parser]
 
 
 def _for_e4s(parsing: Gray) -> Gray:

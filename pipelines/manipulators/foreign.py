@@ -25,9 +25,11 @@ from . import programs, work_folder
 from .programs import Outcome
 
 T = TypeVar("T")
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
+# Patience decides no byte: a longer one must not forge anything anew.
+Seconds = Annotated[float, Field(gt=0, le=86_400, exclude=True)]
 
-_DETAIL = 600  # characters of what a program said that a rejection repeats
+IN_PRIVATE = "what it said is in private/"
+_LAST_WORDS = 600  # characters of what a program said that the one error repeats
 _streaks: dict[str, tuple[int | None, int]] = {}
 
 
@@ -50,9 +52,9 @@ class Foreign(Manipulator):
     """How long a call may take to start …"""
     seconds_per_item: Seconds = 60
     """… and for each picture on top, before it is killed."""
-    retries: Annotated[int, Field(ge=0, le=10)] = 1
+    retries: Annotated[int, Field(ge=0, le=10, exclude=True)] = 1
     """How often a call that crashed or took too long is tried again."""
-    give_up_after: Annotated[int, Field(ge=1)] = 12
+    give_up_after: Annotated[int, Field(ge=1, exclude=True)] = 12
     """After so many failures in a row that look alike the run ends with one clear error."""
     side_px: Annotated[int, Field(ge=64, le=4096)] | None = None
     """Side at which pictures are handed over; by default their own."""
@@ -62,6 +64,8 @@ class Foreign(Manipulator):
     """Whether the same job gives the same bytes, alone and in any batch; few programs on a GPU can say so."""
 
     origin: ClassVar[str] = "wherever you chose it"
+    told: ClassVar[tuple[str, ...]] = ("python", "side_px")
+    """Options that decide the picture and are in no digest of the declaration: every plan holds them."""
 
     @cached_property
     def home(self) -> Path:
@@ -101,6 +105,10 @@ class Foreign(Manipulator):
         """The declaration with what else the options decide."""
         return self.declaration
 
+    def settings(self) -> dict[str, Any]:
+        """Return what every plan holds of the options, as JSON: all that decides a call."""
+        return self.model_dump(mode="json", include=set(self.told))
+
     def run(self, fill: Callable[[Path], list[str]], take: Callable[[Path], T], items: int) -> tuple[T, Outcome]:
         """Call the program in a fresh folder, again if it fails; return what `take` reads there, and how it ended.
 
@@ -120,16 +128,15 @@ class Foreign(Manipulator):
                 outcome = programs.call([runner, *fill(folder)], self.home, folder, patience)
                 if outcome.code == 0:
                     return self._taken(take, folder, outcome), outcome
-        why = Rejected("program_failed", f"{outcome.sentence()}, tried {self.retries + 1} times; {_end(outcome)}")
         self._count(outcome)
-        raise why
+        raise Rejected("program_failed", f"{outcome.sentence()}; {IN_PRIVATE}", log=log(outcome))
 
     def _taken(self, take: Callable[[Path], T], folder: Path, outcome: Outcome) -> T:
         try:
             taken = take(folder)
         except Rejected as reason:
             self._count(outcome)
-            raise Rejected(reason.code, f"{reason.detail} ({outcome.sentence()}; {_end(outcome)})") from reason
+            raise refused(reason, outcome) from reason
         _streaks.pop(self._key, None)
         return taken
 
@@ -155,12 +162,21 @@ def _one(digests: Sequence[list[str]]) -> str | None:
 
 
 def _end(outcome: Outcome) -> str:
-    return f"it said at last: {outcome.said[-_DETAIL:]}" if outcome.said else "it said nothing"
+    return f"it said at last: {outcome.said[-_LAST_WORDS:]}" if outcome.said else "it said nothing"
 
 
 def log(outcome: Outcome, more: str = "") -> str:
     """Return the private note about one item: how the call ended, what it printed, what it said of the item."""
     return "\n".join(filter(None, (f"{outcome.sentence()} after {outcome.seconds:.1f} s", outcome.said, more)))
+
+
+def refused(reason: Rejected, outcome: Outcome, more: str = "") -> Rejected:
+    """Return the rejection of an item with what the program said as its private note.
+
+    Those words hold times, addresses and paths: in `detail` they would make a shard another one in each run.
+    """
+    words = log(outcome, "\n".join(filter(None, (reason.log, more))))
+    return Rejected(reason.code, f"{reason.detail} ({outcome.sentence()}; {IN_PRIVATE})", log=words)
 
 
 def settled(results: Sequence[Edit | Rejected]) -> list[Edit | Rejected]:

@@ -4,7 +4,8 @@
 
 Its standard input is a lifeline. When that closes before the program ends (the caller lost patience, or was killed),
 the program is killed and FOLDER, its work, removed. Either way all that the program started ends with it, even what
-left its session. The exit code is the program's, 128 + n where signal n ended it, 126 where it could not be started.
+left its session. Should the guard itself be killed, the kernel ends the program (Linux). The exit code is the
+program's, 128 + n where signal n ended it, 126 where it could not be started.
 """
 
 import ctypes
@@ -20,6 +21,8 @@ from collections.abc import Callable
 POLL_S = 0.02
 PATIENCE_S = 5.0  # for processes that the kernel cannot end at once
 _ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+_LIBRARY = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def main(folder: str, command: list[str]) -> int:
@@ -29,7 +32,9 @@ def main(folder: str, command: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda got, _: lost.append(got))
     try:
-        program = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        program = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with(os.getpid())
+        )
     except OSError as error:
         print(f"{command[0]} cannot be started: {error}", file=sys.stderr)
         return 126
@@ -45,8 +50,20 @@ def main(folder: str, command: list[str]) -> int:
 
 def _adopt_orphans() -> None:
     """Become the parent of descendants whose own parent ends (Linux), so that none escapes."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_ADOPT_ORPHANS, 1, 0, 0, 0)
+    if _LIBRARY is not None:
+        _LIBRARY.prctl(_ADOPT_ORPHANS, 1, 0, 0, 0)
+
+
+def _die_with(guard: int) -> Callable[[], None]:
+    """What the program does before it starts: ask to be killed once we are, and look whether it is too late to ask."""
+
+    def ask() -> None:
+        if _LIBRARY is not None:
+            _LIBRARY.prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != guard:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return ask
 
 
 def _ended(pid: int) -> bool:

@@ -26,10 +26,12 @@ from mmtt.images import Rgb
 from mmtt.manipulator import Declaration, Edit, Job, Manipulator
 from mmtt.masks import MaskRule
 from mmtt.parsing import OCCLUDERS, label_mask
+from mmtt.recipe import Sha256
 from mmtt.weights import Weights, require, sha256
 
+from .. import onnx_sessions
 from ..finders.insightface import INSTALL, LICENCE, RECOGNITION, embedding
-from . import blending, holes, onnx_runtime, tones
+from . import blending, holes, tones
 from .blending import Floats, Window
 from .region_holes import DRAWABLE
 
@@ -65,7 +67,7 @@ class InSwapper(Manipulator):
 
     model: str = SWAPPER.path
     """The swapper's file, by its path in the folder of `MMTT_MODELS`."""
-    pinned: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(default_factory=dict)
+    pinned: dict[str, Sha256] = Field(default_factory=dict, exclude=True)
     """Digests to trust in place of the known ones, by the files' paths: the swapper's and the recognition network's."""
     feather_range: tuple[Width, Width] = (0.12, 0.3)
     """Width of the soft edge inside the face's outline, in interocular distances."""
@@ -96,19 +98,20 @@ class InSwapper(Manipulator):
         return SWAPPER._replace(path=self.model, sha256=known), RECOGNITION
 
     def plan(self, target: Face, source: Face | None, rng: np.random.Generator) -> dict[str, Any]:
-        """Choose the feather."""
+        """Choose the feather; regions are what the landmarks outline, never the pixels of a label map."""
         if source is None:
             raise Rejected("no_source", "a face swap needs a second face")
         blending.check_face(target)
         blending.check_face(source)
         feather = float(rng.uniform(min(self.feather_range), max(self.feather_range)))
-        return {"regions": [word for word in DRAWABLE if word in regions.sayable(target.scheme)], "feather": feather}
+        words = [word for word in DRAWABLE if word in regions.sayable(target.scheme)]
+        return {"regions": words, "feather": feather, "match_colour": self.match_colour}
 
     def render(self, batch: Sequence[Job]) -> list[Edit]:
         """Swap one by one.
 
         Raises:
-            UserError: no such networks. Rejected: `not_finite`, when the network answers NaN.
+            UserError: no such networks. Rejected: `not_finite`, when either network answers NaN.
             MissingDependency: insightface or onnxruntime is not installed.
         """
         swapper = self._weights()[0]
@@ -119,12 +122,14 @@ class InSwapper(Manipulator):
     def _swap(self, model: Any, job: Job) -> Edit:
         assert job.source is not None and job.source_face is not None
         identity = embedding(job.source, job.source_face, self.pinned)
+        if not identity.any() or not np.isfinite(identity).all():
+            raise Rejected("not_finite", "the recognition network says nothing of who the donor is")
         square, matrix = _answer(model, job.target, job.target_face, identity)
         area = blending.window(holes.whole_face(job.target_face), job.target_face, job.target)
         if area is None:
             return Edit(job.target, np.zeros(job.target.shape[:2], np.float32))
         pixels, alpha = _back(area, square, matrix), _alpha(area, job, matrix)
-        given = _recoloured(area, job, pixels, alpha) if self.match_colour else pixels
+        given = _recoloured(area, job, pixels, alpha) if job.parameters["match_colour"] else pixels
         image, alpha = blending.in_frame(area, job.target, given, alpha)
         return Edit(image, alpha, raw=square if self.keep_raw else None)
 
@@ -203,18 +208,19 @@ def _model(path: Path, _digest: str) -> Any:
     Raises:
         UserError: no such network. MissingDependency: insightface or onnxruntime is not installed.
     """
-    options = onnx_runtime.options("inswapper", INSTALL)
     try:
         from insightface import model_zoo
         from insightface.model_zoo.inswapper import INSwapper
+
+        options = onnx_sessions.options()
     except ImportError as error:
-        raise MissingDependency(f"'inswapper' needs insightface ({error}): {INSTALL}.") from error
+        raise MissingDependency(f"'inswapper' needs insightface and onnxruntime ({error}): {INSTALL}.") from error
     try:
         with redirect_stdout(io.StringIO()):  # it prints its shape, where `--json` would be read
-            model = model_zoo.get_model(str(path), providers=list(onnx_runtime.PROVIDERS), sess_options=options)
+            model = model_zoo.get_model(str(path), providers=list(onnx_sessions.PROVIDERS), sess_options=options)
     except Exception as error:  # whatever a broken file makes onnx and onnxruntime raise
         raise UserError(f"{path} cannot be read as an ONNX network: {error}") from error
     if not isinstance(model, INSwapper) or model.emap.shape != (512, 512):
         raise UserError(f"{path} is no inswapper network: two inputs, 128 px, and a last initializer of 512×512.")
-    model.session = onnx_runtime.Finite(model.session)
+    model.session = onnx_sessions.Finite(model.session)
     return model

@@ -21,7 +21,7 @@ from mmtt.regions import Mask
 from mmtt.weights import Weights
 
 from . import work_folder
-from .foreign import Foreign, handed, handed_area, log, raw_of, returned, settled
+from .foreign import Foreign, handed, handed_area, log, raw_of, refused, returned, settled
 from .programs import Outcome
 from .region_holes import WORDS, RegionHoles
 
@@ -41,6 +41,7 @@ class Mat(Foreign, RegionHoles):
         weights_licence="CC-BY-NC-4.0",
     )
     origin: ClassVar[str] = "https://github.com/fenglinglwb/MAT"
+    told: ClassVar[tuple[str, ...]] = (*Foreign.told, "network", "resolution", "truncation", "alone")
 
     program: str = "mat"
     code_licence: Licence = "CC-BY-NC-4.0"
@@ -70,7 +71,7 @@ class Mat(Foreign, RegionHoles):
 
     def plan(self, target: Face, source: Face | None, rng: np.random.Generator) -> dict[str, Any]:
         """Choose the hole."""
-        return self.plan_hole(target, rng)
+        return {**self.plan_hole(target, rng), **self.settings()}
 
     def render(self, batch: Sequence[Job]) -> list[Edit | Rejected]:
         """Fill the holes of a batch in one process, or each alone.
@@ -116,12 +117,12 @@ class Mat(Foreign, RegionHoles):
         return ["--resolution", str(self.resolution), "--trunc", f"{self.truncation:g}", "--noise-mode", "const"]
 
     def _edit(self, job: Job, hole: Mask, name: str, data: bytes | None, outcome: Outcome) -> Edit | Rejected:
-        if data is None:
-            return Rejected("no_output", f"MAT wrote no {name} ({outcome.sentence()})")
         try:
+            if data is None:
+                raise Rejected("no_output", f"MAT wrote no {name}")
             given = work_folder.read_rgb(data, name, (self.side_px, self.side_px))
         except Rejected as reason:
-            return reason
+            return refused(reason, outcome)
         image = returned(given, handed(job.target, self.side_px), job.target)
         return Edit(image, hole.astype(np.float32), hole, log=log(outcome), **raw_of(given, self.keep_raw))
 

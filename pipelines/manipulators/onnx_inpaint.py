@@ -16,10 +16,11 @@ from mmtt.images import Rgb
 from mmtt.licences import Licence
 from mmtt.manipulator import Declaration, Edit, Job
 from mmtt.masks import MaskRule
+from mmtt.recipe import Sha256
 from mmtt.regions import Mask
 from mmtt.weights import Weights, require, sha256
 
-from . import onnx_runtime
+from .. import onnx_sessions
 from .region_holes import WORDS, RegionHoles
 
 Range = Literal["0_1", "0_255"]
@@ -59,7 +60,7 @@ class OnnxInpaint(RegionHoles):
     """Whether the network answers values up to 1 or up to 255; exports differ, and are tried before use."""
     mask_is: Meaning = "hole"
     """What the mask's ones mean: the hole, or what is known."""
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sha256: Annotated[Sha256 | None, Field(exclude=True)] = None
     """Digest that the file must have."""
     family: Literal["transformer_inpainting", "diffusion_inpainting", "classical_inpainting"] = "transformer_inpainting"
     """How rows name the forgery. No family is for convolutional networks: one learned pass is nearest to that of a
@@ -80,8 +81,9 @@ class OnnxInpaint(RegionHoles):
         )
 
     def plan(self, target: Face, source: Face | None, rng: np.random.Generator) -> dict[str, Any]:
-        """Choose the hole."""
-        return self.plan_hole(target, rng)
+        """Choose the hole; the rest says how the network is asked and read."""
+        told = {"output_range": self.output_range, "mask_is": self.mask_is, "multiple": self.multiple}
+        return {**self.plan_hole(target, rng), **told}
 
     def render(self, batch: Sequence[Job]) -> list[Edit]:
         """Fill each hole, one by one; alpha is 1 in it and 0 elsewhere.
@@ -90,17 +92,18 @@ class OnnxInpaint(RegionHoles):
             UserError: no network that fits. Rejected: it answered NaN, or another size.
         """
         path = self._path()
-        network = _network(path, sha256(path), self.output_range, self.mask_is)
-        return [self._fill(network, job) for job in batch]
+        digest = sha256(path)
+        return [self._fill(path, digest, job) for job in batch]
 
     def _path(self) -> Path:
         return require(Weights(self.model, self.weights_licence, "wherever you chose it", self.sha256))
 
-    def _fill(self, network: "_Network", job: Job) -> Edit:
-        hole = self.hole_of(job)
+    def _fill(self, path: Path, digest: str, job: Job) -> Edit:
+        hole, told = self.hole_of(job), job.parameters
+        network = _network(path, digest, told["output_range"], told["mask_is"])
         if not hole.any():
             return Edit(job.target, np.zeros(hole.shape, np.float32), hole)
-        given = network.fit(job.target, hole) if network.hw else _whole(network, job.target, hole, self.multiple)
+        given = network.fit(job.target, hole) if network.hw else _whole(network, job.target, hole, told["multiple"])
         image = _resized(given, (hole.shape[0], hole.shape[1]))
         return Edit(image, hole.astype(np.float32), hole, raw=given if self.keep_raw else None)
 
@@ -177,7 +180,7 @@ def _network(path: Path, digest: str, output_range: Range, mask_is: Meaning) -> 
     Raises:
         UserError: it does not fit, or does not mean what the recipe says.
     """
-    session = onnx_runtime.session(path, digest, OnnxInpaint.declaration.name, INSTALL)
+    session = onnx_sessions.session(path, digest, OnnxInpaint.declaration.name, INSTALL)
     network = _Network(session, *_inputs(path, session), output_range, mask_is)
     _try(path, network)
     return network

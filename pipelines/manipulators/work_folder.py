@@ -49,7 +49,7 @@ def collect(folder: Path, expected: Collection[str]) -> dict[str, bytes]:
     found = {}
     for path in sorted(folder.iterdir()):
         if path.name not in expected:
-            raise Rejected("bad_output", f"{folder.name} holds '{path.name}', which was not asked for")
+            raise Rejected("bad_output", f"{folder.name} holds what was not asked for", log=f"It is '{path.name}'.")
         found[path.name] = _bytes(path)
     return found
 
@@ -98,4 +98,4 @@ def _decode(data: bytes, name: str, hw: tuple[int, int], kinds: Sequence[str]) -
         with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
             return np.array(picture, np.uint8)
     except Exception as error:  # decoders raise anything on broken bytes
-        raise Rejected("bad_output", f"{name} cannot be decoded to its end: {error}") from error
+        raise Rejected("bad_output", f"{name} cannot be decoded to its end", log=str(error)) from error

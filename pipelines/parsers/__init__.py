@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
+from typing import NamedTuple
 
 from mmtt.images import Gray
 from mmtt.recipe import IngestSection
@@ -13,7 +14,7 @@ from ..photos import Photo
 from . import celebamask_hq, facexlib
 from .seam import Cropped, FaceParser
 
-__all__ = ["WEIGHTS", "Cropped", "FaceParser", "digests", "make", "parse", "with_parts"]
+__all__ = ["WEIGHTS", "Cropped", "FaceParser", "Parsed", "digests", "make", "parse", "with_parts"]
 
 WEIGHTS: tuple[Weights, ...] = facexlib.WEIGHTS
 
@@ -25,8 +26,15 @@ def make(name: str, pinned: Mapping[str, str]) -> FaceParser:
     return {"celebamask_hq": celebamask_hq.PartMaskParser}[name]()
 
 
-def parse(cropped: Cropped, section: IngestSection) -> Gray | None:
-    """Return the label map of a face, uint8 of the crop's height and width: the first parser that knows it decides.
+class Parsed(NamedTuple):
+    """The label map of a face, uint8 of the crop's height and width, and who made it, as records name them."""
+
+    labels: Gray
+    parser: str
+
+
+def parse(cropped: Cropped, section: IngestSection) -> Parsed | None:
+    """Return the label map of a face: the first parser that knows it decides.
 
     None where the recipe names no parser, or none that knows the photo.
 
@@ -35,9 +43,10 @@ def parse(cropped: Cropped, section: IngestSection) -> Gray | None:
         UserError: weights that are missing, other than expected, or of another network.
     """
     for name in section.parsers:
-        labels = make(name, section.models).parse(cropped)
+        parser = make(name, section.models)
+        labels = parser.parse(cropped)
         if labels is not None:
-            return labels
+            return Parsed(labels, parser.described)
     return None
 
 

@@ -23,7 +23,7 @@ from mmtt.images import Gray
 from mmtt.parsing import LABELS, Mask, label_mask, warp
 from mmtt.record import Rejection
 
-from ..photos import STAGE, Photo, read_photo
+from ..photos import STAGE, Photo, read_photo, readable
 from .seam import Cropped
 
 _NAME = re.compile(rf"(\d{{5}})_({'|'.join(LABELS[1:])})\.png", re.ASCII)
@@ -46,7 +46,7 @@ def with_parts(photos: Iterable[Photo], folder: Path, refused: list[Rejection]) 
         raise UserError(
             f"The recipe's parser 'celebamask_hq' finds masks in {folder} for none of the photos. Masks lie there as "
             f"their photos do in photos/: those of a photo 123.jpg beside '{listed[0].path}' below "
-            f"{PurePosixPath(folder.name, _home(listed[0]))}/, as 00123_hair.png and so on."
+            f"{readable(str(PurePosixPath(folder.name, _home(listed[0]))))}/, as 00123_hair.png and so on."
         )
     bearers = Counter(_key(photo) for photo in listed)
     found: list[Photo] = []
@@ -55,7 +55,7 @@ def with_parts(photos: Iterable[Photo], folder: Path, refused: list[Rejection]) 
             files = index.get(_key(photo), [])
             if files and bearers[_key(photo)] > 1:
                 raise Rejected(
-                    "parts_ambiguous", f"several photos of one folder have its number; whose is '{files[0]}'?"
+                    "parts_ambiguous", f"several photos of one folder have its number; whose is '{readable(files[0])}'?"
                 )
             found.append(replace(photo, parts=_parts(files, folder)))
         except Rejected as reason:
@@ -78,7 +78,7 @@ def _walk(folder: Path) -> Iterator[str]:
 
     def unreadable(error: OSError) -> None:
         if folder.exists():
-            raise UserError(f"{error.filename} cannot be read: {error.strerror}.") from error
+            raise UserError(f"{readable(error.filename)} cannot be read: {error.strerror}.") from error
 
     for parent, _, files in os.walk(folder, onerror=unreadable):
         yield from ((Path(parent) / name).relative_to(folder).as_posix() for name in files)
@@ -99,7 +99,9 @@ def _parts(files: Iterable[str], folder: Path) -> tuple[tuple[str, str], ...]:
     for file in files:
         first = seen.setdefault(PurePosixPath(file).name, file)
         if first != file:
-            raise Rejected("parts_ambiguous", f"there are two masks of one part: '{first}' and '{file}'")
+            raise Rejected(
+                "parts_ambiguous", f"there are two masks of one part: '{readable(first)}' and '{readable(file)}'"
+            )
     return tuple((file, images.sha256(_read(file, folder))) for file in seen.values())
 
 
@@ -107,13 +109,13 @@ def _read(file: str, folder: Path) -> bytes:
     try:
         return read_photo(folder / file, folder, _MAX_BYTES)
     except Rejected as reason:
-        raise Rejected(reason.code, f"part mask '{file}': {reason.detail}") from None
+        raise Rejected(reason.code, f"part mask '{readable(file)}': {reason.detail}") from None
 
 
 class PartMaskParser:
     """Draws the label map of a face out of the part masks that its photo has."""
 
-    name = "celebamask_hq"
+    name = described = "celebamask_hq"
 
     def parse(self, cropped: Cropped) -> Gray | None:
         """Return the crop's label map, uint8 H×W; None where the photo has no masks, or those of another face.
@@ -147,14 +149,16 @@ def _label(file: str) -> int:
 def _decoded(file: str, sha256: str, folder: Path) -> Mask:
     data = _read(file, folder)
     if images.sha256(data) != sha256:
-        raise Rejected("changed_meanwhile", f"part mask '{file}' changed while it was being ingested; run ingest again")
+        raise Rejected(
+            "changed_meanwhile", f"part mask '{readable(file)}' changed while it was being ingested; run ingest again"
+        )
     try:
         pixels = images.decode_photo(data, max_pixels=_MAX_PIXELS)
     except Rejected as reason:
-        raise Rejected("parts_unreadable", f"part mask '{file}': {reason.detail}") from None
+        raise Rejected("parts_unreadable", f"part mask '{readable(file)}': {reason.detail}") from None
     shown = pixels.any(axis=2)
     if len(np.unique(pixels[shown])) > 1:
-        raise Rejected("parts_unreadable", f"part mask '{file}' holds more than black and one other value")
+        raise Rejected("parts_unreadable", f"part mask '{readable(file)}' holds more than black and one other value")
     return np.asarray(shown, dtype=np.bool_)
 
 
@@ -162,11 +166,11 @@ def _require_shape(file: str, part: Mask, merged: Gray, photo_hw: tuple[int, int
     (height, width), (photo_height, photo_width) = part.shape, photo_hw
     if part.shape != merged.shape:
         others = f"{merged.shape[1]}×{merged.shape[0]}"
-        raise Rejected("parts_misfit", f"part mask '{file}' is {width}×{height}, another is {others}")
+        raise Rejected("parts_misfit", f"part mask '{readable(file)}' is {width}×{height}, another is {others}")
     if abs(height * photo_width / width - photo_height) > max(photo_height / height, 1):
         raise Rejected(
             "parts_misfit",
-            f"part mask '{file}' is {width}×{height}, no shape for a photo of {photo_width}×{photo_height}",
+            f"part mask '{readable(file)}' is {width}×{height}, no shape for a photo of {photo_width}×{photo_height}",
         )
 
 

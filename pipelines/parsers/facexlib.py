@@ -7,6 +7,7 @@ in one thread, so that the same crop gives the same map on any machine with any 
 
 from collections.abc import Mapping
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -49,6 +50,11 @@ class FacexlibParser:
 
     def __init__(self, pinned: Mapping[str, str] = _NO_PINS) -> None:
         self._pinned = pinned
+
+    @property
+    def described(self) -> str:
+        """The package and its version, the network, the licence of its weights."""
+        return f"facexlib {version('facexlib')} bisenet {PARSING.licence}"
 
     def parse(self, cropped: Cropped) -> Gray | None:
         """Return the crop's label map, uint8 H×W.

@@ -29,6 +29,11 @@ class FaceParser(Protocol):
 
     name: str
 
+    @property
+    def described(self) -> str:
+        """Who parses, with version and licence where it is a network, as records name them."""
+        ...
+
     def parse(self, cropped: Cropped) -> Gray | None:
         """Return the crop's label map, uint8 H×W, numbers of `mmtt.parsing.LABELS`; None for a face it knows not."""
         ...

@@ -104,6 +104,15 @@ FAULTS = [
     (lambda r: replace(r, mask_share=0.9), "mask_share"),
     (lambda r: replace(r, split="trian"), "split 'trian'"),
     (lambda r: replace(r, schema_version=SCHEMA_VERSION + 1), "schema version"),
+    (lambda r: replace(r, exact_mask=False), "exact_mask is False under the rule"),
+    (lambda r: replace(r, mask_tau=-1), "mask_tau is -1"),
+    (lambda r: replace(r, mask_tau=256), "mask_tau is 256"),
+    (lambda r: replace(r, raw=b"text"), "raw cannot be decoded"),
+    (lambda r: replace(r, raw=r.mask), "raw cannot be decoded"),
+    (lambda r: replace(r, intent=r.alpha), "intent holds values other than 0 and 255"),
+    (lambda r: replace(r, weights_sha256="0" * 64), "without weights_licence"),
+    (lambda r: replace(r, parser="someone"), "parser and parsing are not there together"),
+    (lambda r: replace(r, parsing=r.mask), "parser and parsing are not there together"),
 ]
 
 
@@ -142,16 +151,40 @@ def test_a_mask_that_does_not_follow_its_rule_is_found():
         {"parameters": "{}"},
         {"mask_rule": "blend"},
         {"image_sha256": "0" * 64},
+        {"raw": make_record().image},
+        {"intent": make_record().mask},
+        {"seed": "00"},
+        {"weights_sha256": "0" * 64},
+        {"code_sha256": "0" * 64},
+        {"target_id": "f" * 24},
+        {"source_id": "f" * 24},
+        {"exact_mask": False},
     ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_a_pristine_record_with_anything_of_an_edit_is_found(changes):
-    assert check(make_record(**changes))
+    assert check(replace(make_record(), **changes))
+
+
+def test_a_pixel_changed_outside_the_hole_is_found():
+    """Alpha, change and pixels agree, and still the mask is not all that changed."""
+    clean = make_forged_record(rule="hole")
+    shrunk = changed(clean, "mask", lambda m: m.__setitem__(tuple(np.argwhere(m > 0)[0]), 0))
+    assert "pixels outside the hole were changed" in check(shrunk)
+    assert check(make_forged_record(rule="support")) == []
+
+
+def test_a_full_frame_edit_says_what_was_asked_for_and_is_not_exact():
+    record = make_forged_record(rule="null_edit")
+    assert check(record) == check(replace(record, weights_sha256="0" * 64, weights_licence="MIT")) == []
+    assert check(replace(record, intent=None)) == ["rule 'null_edit' needs intent"]
+    assert check(replace(record, exact_mask=True)) == ["exact_mask is True under the rule 'null_edit'"]
 
 
 def test_other_peoples_masks_need_no_composite():
     bare = {"alpha": None, "change": None, "pristine": None, "parameters": None}
-    assert check(make_forged_record(mask_rule="imported", exact_mask=False, **bare)) == []
+    for exact in (True, False):
+        assert check(make_forged_record(mask_rule="imported", exact_mask=exact, **bare)) == []
     assert check(mask_emptied(make_forged_record(mask_rule="imported", **bare)))
 
 

@@ -1,6 +1,7 @@
 import contextlib
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -165,3 +166,21 @@ def test_inspect_of_what_is_no_shard_is_a_sentence(tmp_path):
     assert "is not a whole Parquet file" in users_mistake("shards", "inspect", tmp_path / "text.parquet")
     pq.write_table(pa.table({"a": [1]}), tmp_path / "foreign.parquet")
     assert "no footer of ours" in users_mistake("shards", "inspect", tmp_path / "foreign.parquet")
+
+
+def test_a_folder_of_weights_that_is_no_folder_stops_only_who_names_it(ingested, tmp_path, monkeypatch):
+    told = users_mistake("--models", tmp_path / "nowhere", "verify", ingested.root)
+    assert told == f"--models names {tmp_path}/nowhere, which is not a folder."
+    monkeypatch.setenv("MMTT_MODELS", str(tmp_path / "nowhere"))
+    assert mmtt("verify", ingested.root).returncode == 0
+    found = json.loads(mmtt("doctor", "--json").stdout)
+    assert [one["status"] for one in found if one["kind"] == "models"] == ["absent"]
+
+
+@pytest.mark.parametrize("option", [[], ["--models", "weights"]], ids=["variable", "option"])
+def test_a_relative_folder_of_weights_is_the_same_for_every_process(ingested, tmp_path, monkeypatch, option):
+    (tmp_path / "weights").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MMTT_MODELS", "elsewhere" if option else "weights")
+    assert mmtt(*option, "verify", ingested.root).returncode == 0
+    assert os.environ["MMTT_MODELS"] == str(tmp_path / "weights")

@@ -253,6 +253,14 @@ class RawUnasked(Good):
         return edit._replace(raw=edit.image)
 
 
+class RawOfNothing(Good):
+    keep_raw: bool = True
+
+    def one(self, job):
+        edit = super().one(job)
+        return edit._replace(raw=edit.image[:0])
+
+
 class RawAsked(RawUnasked):
     keep_raw: bool = True
 
@@ -288,6 +296,19 @@ class DeclareReturnsNothing(Good):
 
 class NoSupport(Good):
     declaration = declared(mask_rule=MaskRule.SUPPORT)
+
+
+class Hole(Good):
+    declaration = declared(mask_rule=MaskRule.HOLE)
+    margin: ClassVar[float] = 0.0
+
+    def one(self, job):
+        edit = super().one(job)
+        return edit._replace(support=edit.alpha > self.margin)
+
+
+class BeyondTheHole(Hole):
+    margin: ClassVar[float] = 0.3
 
 
 class Crashes(Good):
@@ -334,7 +355,7 @@ def copies(cases=CASES):
     ]
 
 
-@pytest.mark.parametrize("made", [Good, RejectsOne, Donor, FullFrame, RawAsked])
+@pytest.mark.parametrize("made", [Good, RejectsOne, Donor, FullFrame, RawAsked, Hole])
 def test_a_manipulator_that_keeps_the_contract_has_no_violation(made):
     assert violations(made(), CASES) == []
 
@@ -378,11 +399,13 @@ def test_a_manipulator_that_keeps_the_contract_has_no_violation(made):
         (ReturnsAPicture, "render must return an Edit"),
         (NullAsList, "null is list, expected a numpy array"),
         (FloatNull, "null is float32"),
-        (FullFrameWithoutIntent, "a full-frame edit must return its intent"),
-        (FullFrameWithoutNull, "a full-frame edit must return its null edit"),
+        (FullFrameWithoutIntent, "must return its `intent`"),
+        (FullFrameWithoutNull, "must return its `null`"),
         (RawUnasked, "`raw` is returned without `keep_raw`"),
         (LogOfBytes, "log is bytes, expected text"),
-        (NoSupport, "must say its support"),
+        (NoSupport, "bad_edit: an edit under the rule 'support' must return its `support`"),
+        (BeyondTheHole, "alpha is above 0 outside the hole"),
+        (RawOfNothing, "raw has no pixel"),
         (Crashes, "IndexError: out of range"),
         (RejectsAll, "every case was rejected"),
         (DonorWithoutAsking, "bad_edit"),

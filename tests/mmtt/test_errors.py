@@ -16,7 +16,9 @@ def test_a_rejection_is_no_mistake_of_the_user():
     assert issubclass(Rejected, MmttError)
 
 
-@pytest.mark.parametrize("error", [Rejected("no_face", "why"), Rejected("no_face"), UserError("why")])
+@pytest.mark.parametrize(
+    "error", [Rejected("no_face", "why"), Rejected("no_face"), Rejected("a", "b", log="c"), UserError("why")]
+)
 def test_errors_come_back_whole_from_a_worker_process(error):
     back = pickle.loads(pickle.dumps(error))
     assert (type(back), str(back), vars(back)) == (type(error), str(error), vars(error))
@@ -25,3 +27,4 @@ def test_errors_come_back_whole_from_a_worker_process(error):
 def test_a_rejection_reads_as_code_and_sentence():
     assert str(Rejected("no_face", "nobody is there")) == "no_face: nobody is there"
     assert str(Rejected("no_face")) == "no_face"
+    assert str(Rejected("no_face", "why", log="what the program said")) == "no_face: why"

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from mmtt.errors import Rejected
 from mmtt.manipulator import Edit, finish
 from mmtt.masks import MaskRule, change_map, composite, derive_mask, fill_pinholes, quantise_alpha
-from tests.factories import make_edit
+from tests.factories import make_edit, within_hole
 
 quick = settings(max_examples=60, deadline=None)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -176,7 +176,7 @@ def test_filling_adds_only_and_a_second_time_nothing(seed, density):
 @pytest.mark.parametrize("rule", [MaskRule.BLEND, MaskRule.SUPPORT, MaskRule.HOLE])
 def test_finish_gives_a_mask_inside_alpha_and_changes_nothing_outside(rule):
     target, edit = make_edit(1, 96)
-    forged = finish(target, edit, rule, 0)
+    forged = finish(target, within_hole(edit) if rule is MaskRule.HOLE else edit, rule, 0)
     assert np.array_equal(forged.image[forged.alpha == 0], target[forged.alpha == 0])
     assert np.array_equal(forged.change, change_map(target, forged.image))
     assert (forged.alpha[forged.mask > 0] > 0).all()
@@ -194,6 +194,9 @@ def test_finish_gives_a_mask_inside_alpha_and_changes_nothing_outside(rule):
         ({"alpha": np.zeros((64, 64), np.float32)}, "empty_mask"),
         ({"image": make_edit(0, 64)[0]}, "empty_mask"),
         ({"support": np.zeros((64, 64), np.bool_)}, "empty_mask"),
+        ({"support": None}, "bad_edit"),
+        ({"raw": np.zeros((0, 64, 3), np.uint8)}, "bad_edit"),
+        ({"raw": np.zeros((0, 0, 3), np.uint8)}, "bad_edit"),
     ],
 )
 def test_finish_refuses_an_edit_that_breaks_the_contract_or_does_nothing(changed, code):
@@ -201,3 +204,33 @@ def test_finish_refuses_an_edit_that_breaks_the_contract_or_does_nothing(changed
     with pytest.raises(Rejected) as caught:
         finish(target, Edit(**{**edit._asdict(), **changed}), MaskRule.SUPPORT, 0)
     assert caught.value.code == code
+
+
+def refused(edit, rule, target):
+    with pytest.raises(Rejected) as caught:
+        finish(target, edit, rule, 0)
+    return str(caught.value)
+
+
+def test_nothing_may_change_outside_a_hole_and_a_warp_may_reach_beyond_its_support():
+    target, edit = make_edit(0, 64)
+    kept = within_hole(edit)
+    forged = finish(target, kept, MaskRule.HOLE, 0)
+    assert not forged.change[forged.mask == 0].any()
+    astray = kept.alpha.copy()
+    astray[tuple(np.argwhere(~edit.support)[0])] = 1e-6
+    assert "alpha is above 0 outside the hole" in refused(kept._replace(alpha=astray), MaskRule.HOLE, target)
+    assert finish(target, edit, MaskRule.SUPPORT, 0).change[~edit.support].any()
+
+
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [(MaskRule.HOLE, "support"), (MaskRule.SUPPORT, "support"), (MaskRule.NULL_EDIT, "null"),
+     (MaskRule.NULL_EDIT, "intent")],
+)  # fmt: skip
+def test_an_edit_without_what_its_rule_needs_is_refused(rule, name):
+    target, edit = make_edit(0, 64)
+    whole = within_hole(edit)._replace(null=target, intent=edit.support)
+    finish(target, whole, rule, 0)
+    assert refused(whole._replace(**{name: None}), rule, target).startswith("bad_edit")
+    assert f"must return its `{name}`" in refused(whole._replace(**{name: None}), rule, target)

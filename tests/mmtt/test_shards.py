@@ -189,6 +189,18 @@ def test_a_shard_of_version_1_is_migrated(tmp_path):
     assert old.column("mask_tau") == [[0, 0, 0]]
 
 
+ADDED = {2: ["obligations", "mask_tau"], 3: ["raw", "parsing", "parser", "parsed_regions", "code_sha256"]}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_shard_of_an_older_version_gets_the_columns_added_since(tmp_path, version):
+    path = write_shard(tmp_path / "a.parquet", [make_forged_record(i, obligations=[]) for i in range(2)])
+    expected = list(Shard(path).records())
+    footer = json.dumps({"schema_version": version}).encode()
+    added = [name for since, names in ADDED.items() if since > version for name in names]
+    assert list(Shard(rewritten(path, drop=added, footer=footer, version=version)).records()) == expected
+
+
 def test_a_missing_column_is_named(tmp_path):
     footer = json.dumps({"schema_version": SCHEMA_VERSION}).encode()
     path = rewritten(write_shard(tmp_path / "a.parquet", [make_record()]), drop=["licence"], footer=footer)

@@ -1,8 +1,14 @@
+import platform
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 
+from mmtt import manifest
 from mmtt.errors import UserError
 from mmtt.executors import processes, serial
-from mmtt.manifest import Manifest, read
+from mmtt.manifest import Manifest, environment, environment_path, read
 from mmtt.record import Lineage, Rejection
 from mmtt.shards import read_footer, read_table, side_path
 from mmtt.stage import ShardJob, conclude, is_current, run
@@ -160,7 +166,7 @@ def test_shards_that_no_job_asks_for_are_removed_with_their_sides(tmp_path):
     assert whole(tmp_path, job("b", 1)) == []
     expected = {
         "b.parquet", "rejections.parquet", "manifest.json", "private/b.lineage.parquet", "private/b.rejection.parquet",
-        "private/environment.json",
+        "private/b.environment.json",
     }  # fmt: skip
     assert set(contents(tmp_path)) == expected
     assert [shard.name for shard in Manifest.load(tmp_path).shards] == ["b"]
@@ -180,3 +186,68 @@ def test_a_shard_whose_bytes_rotted_is_made_again(tmp_path):
     assert path.read_bytes() != before["a.parquet"]
     assert whole(tmp_path, job("a", 0), job("b", 1)) == ["a"]
     assert contents(tmp_path) == before
+
+
+@pytest.fixture
+def move(monkeypatch):
+    """Lets what follows happen on another machine."""
+
+    def to(machine):
+        monkeypatch.setattr(platform, "machine", lambda: machine)
+        manifest._installed.cache_clear()
+
+    yield to
+    manifest._installed.cache_clear()
+
+
+def machines(directory):
+    return Manifest.load(directory).environment.get("machine")
+
+
+def test_a_run_that_was_killed_on_one_machine_and_finished_on_another_tells_both(tmp_path, move):
+    jobs = (job("a", 0), job("b", 1))
+    move("first")
+    with pytest.raises(ZeroDivisionError):
+        make(tmp_path, *jobs, function=broken_rows)
+    move("second")
+    assert whole(tmp_path, *jobs) == ["b"]
+    assert machines(tmp_path) == "first | second"
+    assert whole(tmp_path, job("b", 1)) == []
+    assert machines(tmp_path) == "second"
+    move("third")
+    assert whole(tmp_path, job("b", 2)) == ["b"]
+    assert machines(tmp_path) == "third"
+
+
+def test_where_a_shard_was_made_is_not_invented(tmp_path, move):
+    jobs = (job("a", 0), job("b", 1))
+    move("first")
+    whole(tmp_path, *jobs)
+    environment_path(tmp_path, "a").unlink()
+    move("second")
+    assert whole(tmp_path, *jobs) == []
+    assert machines(tmp_path) == "first"
+    # As a run leaves it that is killed after the note and before its shard: the note is of other bytes.
+    manifest.note_environment(tmp_path, "b", "0" * 64)
+    whole(tmp_path, *jobs)
+    assert Manifest.load(tmp_path).environment == {}
+
+
+def test_telling_where_loads_no_torch_and_names_no_gpu_that_nothing_uses():
+    code = "import sys; from mmtt.manifest import environment as e; e(); assert 'torch' not in sys.modules; "
+    code += "import torch; assert 'accelerator' not in e() and e()['torch']; "
+    code += "torch.cuda.is_available() and torch.ones(1).cuda(); print(e().get('accelerator', ''))"
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    torch = pytest.importorskip("torch")
+    assert told == (torch.cuda.get_device_name() if torch.cuda.is_available() else "")
+
+
+def test_shards_that_needed_no_accelerator_do_not_deny_it():
+    both = manifest._joined([{"numpy": "1", "accelerator": "H200"}, {"numpy": "2", "torch": "3"}])
+    assert both == {"accelerator": "H200", "numpy": "1 | 2", "torch": "3 | absent"}
+
+
+def test_a_numpy_that_says_nothing_of_the_cpu_is_no_fault(monkeypatch, move):
+    monkeypatch.setattr(np, "show_config", lambda mode: {mode: {}})
+    move("any")
+    assert environment()["cpu"] == ""

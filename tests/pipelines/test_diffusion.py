@@ -27,7 +27,7 @@ from mmtt.weights import FOLDER, sha256
 from pipelines import manipulators
 from pipelines.forge import forge
 from pipelines.layout import Layout
-from pipelines.manipulators import diffusion_pipes, prompts
+from pipelines.manipulators import diffusion_device, diffusion_pipes, prompts
 from pipelines.manipulators.region_holes import WORDS
 from pipelines.progress import silent
 from pipelines.replay import replay
@@ -64,7 +64,7 @@ def models(written, tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("mine") / "models"
     shutil.copytree(written, folder)
     monkeypatch.setenv(FOLDER, str(folder))
-    monkeypatch.delenv(diffusion_pipes.DEVICE, raising=False)
+    monkeypatch.delenv(diffusion_device.DEVICE, raising=False)
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     return folder
@@ -273,6 +273,22 @@ def test_a_picture_without_numbers_costs_its_own_row(models):
     assert [each.code for each in both] == ["not_finite"] * 2
 
 
+def test_a_machine_that_fails_ends_the_run_and_refuses_no_row(monkeypatch):
+    """Out of memory, the next picture fares no better; thousands of rows would be refused for good."""
+    import torch
+    from diffusers import StableDiffusionInpaintPipeline
+
+    monkeypatch.setattr(StableDiffusionInpaintPipeline, "__call__", lambda *_, **__: torch.empty(2**60))
+    made = inpaint()
+    message = told(UserError, made.render, [the_job(made)])
+    assert "can't allocate memory" in message and "batch_size" in message
+    for kind, words in ((torch.OutOfMemoryError, "CUDA out of memory"), (torch.AcceleratorError, "CUDA error: lost")):
+        with pytest.raises(UserError, match=words), diffusion_device.concerning_all("cuda"):
+            raise kind(words)
+    with pytest.raises(RuntimeError, match="shapes"), diffusion_device.concerning_all("cuda"):
+        raise RuntimeError("shapes do not fit")
+
+
 # --- full frames ---
 
 
@@ -406,6 +422,7 @@ def test_a_model_of_the_hub_is_taken_from_its_cache_and_never_fetched(models, mo
 def test_other_bytes_than_pinned_are_refused(models):
     right = sha256(models / tiny_diffusion.INPAINT)
     assert inpaint(sha256=right).declare().weights_sha256 == right
+    assert inpaint(sha256=right).model_dump() == inpaint().model_dump()
     message = told(UserError, inpaint(sha256="0" * 64).declare)
     assert right in message and "0" * 64 in message
 
@@ -527,11 +544,11 @@ def test_a_missing_package_is_told_with_the_command(package, monkeypatch):
 def test_where_to_compute_is_named_by_the_environment(monkeypatch):
     import torch
 
-    monkeypatch.setenv(diffusion_pipes.DEVICE, "cpu")
-    assert diffusion_pipes.device() == "cpu"
-    monkeypatch.setenv(diffusion_pipes.DEVICE, "gpu")
+    monkeypatch.setenv(diffusion_device.DEVICE, "cpu")
+    assert diffusion_device.device() == "cpu"
+    monkeypatch.setenv(diffusion_device.DEVICE, "gpu")
     assert "Did you mean 'cpu'" in told(UserError, rendered, inpaint())
-    monkeypatch.setenv(diffusion_pipes.DEVICE, "cuda")
+    monkeypatch.setenv(diffusion_device.DEVICE, "cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "sees no GPU" in told(UserError, rendered, inpaint())
 

@@ -14,11 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmtt import weights
 from mmtt.files import file_sha256
+from mmtt.weights import Weights
 from pipelines import doctor as module
 from pipelines import manipulators
 from pipelines.doctor import CORE, EXTRAS, NEEDS, as_json, as_text, doctor
 from pipelines.finders.insightface import DETECTION, RECOGNITION
+from pipelines.manipulators.inswapper import SWAPPER
 
 ROOT = Path(__file__).parents[2]
 HIDDEN = ("torch", "torchvision", "onnxruntime", "facexlib", "insightface", "diffusers", "transformers", "accelerate")
@@ -145,6 +148,8 @@ def test_weights_of_another_digest_are_told_by_both(models):
     path.parent.mkdir(parents=True)
     path.write_bytes(b"not the detector")
     told = by_name(doctor(), "weights")[DETECTION.path]
+    assert (told.status, told.detail) == ("found", "not hashed; mmtt doctor --deep compares digests")
+    told = by_name(module._weights(deep=True), "weights")[DETECTION.path]
     assert told.status == "other digest"
     assert told.detail == f"SHA-256 {file_sha256(path)}, known is {DETECTION.sha256}"
 
@@ -158,7 +163,7 @@ def test_weights_that_are_as_known_are_found(models, monkeypatch, pinned):
     (models / f"known_eyes_{pinned}.py").write_text(source)
     monkeypatch.syspath_prepend(str(models))
     monkeypatch.setattr(module, "WEIGHED", {f"known_eyes_{pinned}": "eyes"})
-    (told,) = by_name(doctor(), "weights").values()
+    (told,) = by_name(module._weights(deep=True), "weights").values()
     assert (told.status, told.detail) == ("found", f"SHA-256 {file_sha256(path)}")
     assert (told.enables, told.licence) == ("eyes", "MIT")
 
@@ -177,7 +182,7 @@ def test_every_manipulator_is_listed_with_why_it_could_not_run():
     assert list(found) == manipulators.names()
     assert found["face_swap"].status == "ready" and found["face_swap"].detail.endswith(", face_swap")
     assert found["inswapper"].status == "not ready"
-    assert "inswapper_128.onnx' is missing. Get it from" in found["inswapper"].detail
+    assert "' is missing. Get it from " in found["inswapper"].detail
     assert found["command"].status == "needs options"
     assert "'program' is missing" in found["command"].detail and "\n" not in found["command"].detail
 
@@ -203,3 +208,19 @@ def test_text_and_json_say_the_same():
         assert finding.name in text and finding.status in text and finding.detail in text
         assert (finding.licence in text and finding.enables in text) or finding.kind != "weights"
     assert re.findall(r"^\w+:$", text, re.M) == ["package:", "device:", "models:", "weights:", "manipulator:"]
+
+
+@pytest.mark.parametrize("name", ["inswapper", "mat"])
+def test_a_manipulator_whose_weights_are_here_is_ready_before_they_are_hashed(models, name, monkeypatch):
+    made = manipulators.make(name, {}, name)
+    known = [SWAPPER, RECOGNITION] if name == "inswapper" else [Weights(f"mat/{made.network}", "", "")]
+    for path in [models / weight.path for weight in known] + [models / "mat/.venv/bin/python"]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"weights")
+        path.chmod(0o755)
+    read = []
+    monkeypatch.setattr(weights, "file_sha256", lambda path: read.append(path) or file_sha256(path))
+    ready = by_name(doctor(), "manipulator")[name]
+    assert ready.status == "ready" and "; weights not hashed" in ready.detail and read == []
+    deep = by_name(module._manipulators(deep=True), "manipulator")[name]
+    assert deep.status == ("not ready" if name == "inswapper" else "ready") and read

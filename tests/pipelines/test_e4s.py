@@ -57,10 +57,11 @@ def parsing() -> np.ndarray:
     return label
 
 
-def job(seed: int, label: np.ndarray | None = None) -> Job:
+def job(seed: int, label: np.ndarray | None = None, **options) -> Job:
     c = case(seed)
+    plan = made(**options).plan(c.target_face, c.source_face, np.random.default_rng(seed))
     face = c.target_face if label is None else replace(c.target_face, parsing_png=images.encode_png(label))
-    return Job(c.target, face, c.source, c.source_face, {"regions": ["skin"]}, np.random.default_rng(seed))
+    return Job(c.target, face, c.source, c.source_face, plan, np.random.default_rng(seed))
 
 
 def swapped(source: np.ndarray) -> np.ndarray:
@@ -77,7 +78,7 @@ def test_keeps_the_contract():
 @pytest.mark.parametrize("blending", ["multiband", "soft"])
 def test_each_pair_gives_its_own_donor(home, blending):
     """Without `--lap_bld` E4S writes RGBA; either must be read."""
-    batch = [job(seed) for seed in range(2)]
+    batch = [job(seed, blending=blending) for seed in range(2)]
     edits = made(blending=blending).render(batch)
     half = SIDE_PX // 2
     for each, edit in zip(batch, edits, strict=True):
@@ -102,7 +103,7 @@ def test_the_label_map_is_handed_over_at_the_size_that_e4s_can_join(home):
     handed = np.asarray(Image.open(home / ".mask.png"))
     assert handed.shape == (512, 512) and np.array_equal(handed[::2, ::2], parsing())
     (home / ".mask.png").unlink()
-    made(hand_parsing=False).render([job(0, parsing())])
+    made().render([job(0, parsing(), hand_parsing=False)])
     made().render([job(0)])
     assert not (home / ".mask.png").exists()
 
@@ -131,7 +132,7 @@ def test_a_pair_that_fails_costs_its_own_row_only(home):
     (home / ".behaviour").write_text(f"crash {stand_in.pixels_sha256(sent)}")
     results = made().render(batch)
     assert [type(result) for result in results] == [Edit, Rejected, Edit]
-    assert "out of memory" in str(results[1])
+    assert "out of memory" in results[1].log
     with pytest.raises(Rejected, match="exit code 3"):
         made().render([batch[1]])
 
@@ -149,7 +150,7 @@ def test_a_pair_that_fails_costs_its_own_row_only(home):
 def test_what_e4s_gives_back_is_not_trusted(home, word, sentence):
     (home / ".behaviour").write_text(word)
     with pytest.raises(Rejected, match=sentence):
-        made(blending="soft").render([job(0)])
+        made().render([job(0, blending="soft")])
 
 
 def test_a_missing_checkpoint_is_named_with_where_it_comes_from(home):
@@ -170,7 +171,7 @@ def test_checkpoints_are_weights_and_not_code(home):
 
 
 def test_the_other_face_parser_is_asked_for_by_name(home):
-    made(face_parser="segnext").render([job(0)])
+    made(face_parser="segnext").render([job(0, face_parser="segnext")])
     made().render([job(0)])
     with_name, without = stand_in.calls(home)
     assert "--faceParser_name segnext" in with_name and "faceParser" not in without
@@ -179,6 +180,14 @@ def test_the_other_face_parser_is_asked_for_by_name(home):
 def test_e4s_takes_one_size_only():
     with pytest.raises(RecipeError, match="side_px"):
         made(side_px=512)
+
+
+@pytest.mark.parametrize(
+    "other", [{"blending": "soft"}, {"face_parser": "segnext"}, {"hand_parsing": False}, {"feather": 0.3}], ids=str
+)
+def test_what_e4s_is_told_stands_in_the_plan(other):
+    plain, told = job(0).parameters, job(0, **other).parameters
+    assert plain != told == {**plain, **other} and told["side_px"] == 1024
 
 
 @pytest.mark.usefixtures("home")

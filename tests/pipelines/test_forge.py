@@ -9,21 +9,24 @@ import time
 from collections import Counter
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from pydantic import Field
 
 from mmtt import images
 from mmtt.check import check, verify
+from mmtt.errors import Rejected, UserError
 from mmtt.executors import processes, serial
 from mmtt.files import file_sha256
 from mmtt.manifest import read
-from mmtt.manipulator import Declaration, Edit, Manipulator
+from mmtt.manipulator import Declaration, Edit, Manipulator, decisive
 from mmtt.masks import MaskRule
 from mmtt.recipe import Recipe
-from mmtt.record import Lineage, Rejection
+from mmtt.record import Lineage, Note, Rejection
 from mmtt.shards import read_table
 from pipelines import manipulators
 from pipelines.forge import forge
@@ -238,17 +241,92 @@ class Misbehaving(Manipulator):
         }[job.parameters["how"]]()
 
 
-def test_a_misbehaving_manipulator_costs_its_own_rows_only(tmp_path, monkeypatch):
-    monkeypatch.setitem(manipulators._installed(), "misbehaving", EntryPoint("misbehaving", "tests:x", "mmtt"))
-    monkeypatch.setattr(EntryPoint, "load", lambda _: Misbehaving)
+@pytest.fixture
+def install(monkeypatch):
+    """Offer a class as an installed manipulator, until the test ends."""
+
+    def offer(made: type[Manipulator]) -> str:
+        name = made.declaration.name
+        monkeypatch.setitem(manipulators._installed(), name, EntryPoint(name, "tests:x", "mmtt"))
+        monkeypatch.setattr(EntryPoint, "load", lambda _: made)
+        return name
+
+    yield offer
+    manipulators.find.cache_clear()
+
+
+def test_a_misbehaving_manipulator_costs_its_own_rows_only(tmp_path, install):
+    install(Misbehaving)
     layout = tiny_dataset(tmp_path, photos=8, manipulators=("recolour", {"use": "misbehaving", "per_target": 8}))
     recipe = build(layout)
     # Its batches failed and were rendered one by one: each row must be what it is when it is forged alone.
     assert {outcome.verdict for outcome in replay(layout, recipe)} == {"same"}
-    manipulators.find.cache_clear()
     refused = Counter(r.code for r in read_table(layout.forged / "rejections.parquet", Rejection))
     made = Counter(r.manipulator for r in read(layout.forged))
     assert set(refused) >= {"manipulator_failed", "bad_edit", "empty_mask"}
     assert made["recolour"] == 8 and made["misbehaving"] > 0
     assert made["misbehaving"] + sum(refused.values()) == 64
     assert [*verify(layout.forged)] == []
+
+
+class Replaced(Misbehaving):
+    """Somebody puts other weights (or other code) into its folder while it works."""
+
+    declaration = Misbehaving.declaration._replace(name="replaced", weights_licence="MIT")
+    digests: ClassVar[dict[str, str]] = {}
+    what: str = "weights_sha256"
+
+    def declare(self):
+        return self.declaration._replace(**{"weights_sha256": "0" * 64} | self.digests)
+
+    def render(self, batch):
+        self.digests[self.what] = "1" * 64
+        return super().render(batch)
+
+
+@pytest.mark.parametrize("what", ["weights_sha256", "code_sha256"])
+def test_no_shard_holds_rows_of_two_programs(tmp_path, install, monkeypatch, what):
+    monkeypatch.setattr(Replaced, "digests", {})
+    layout = tiny_dataset(tmp_path, manipulators=({"use": install(Replaced), "options": {"what": what}},))
+    with pytest.raises(
+        UserError, match=rf"'replaced' changed while it was forging: {what} was .*, and is 1+\..*mmtt plan"
+    ):
+        build(layout)
+    assert not list(layout.forged.glob("*-*.parquet"))
+    # From the next plan on it is one program again.
+    build(layout)
+    assert {getattr(record, what) for record in read(layout.forged)} == {"1" * 64}
+
+
+class Talks(Misbehaving):
+    """Says what no table could hold, of every second face before it refuses it."""
+
+    declaration = Misbehaving.declaration._replace(name="talks")
+    timeout_s: int = Field(60, exclude=True)
+
+    def _edit(self, job):
+        said = "early" + "x" * 100_000 + "/home/someone/secret \udcff end"
+        if job.parameters["how"] % 2:
+            return Rejected("program_failed", "it \udcff said nothing useful", log=said)
+        alpha = np.full(job.target.shape[:2], 0.7, np.float32)
+        return Edit(job.rng.integers(0, 256, job.target.shape, np.uint8), alpha, log=said)
+
+
+def test_what_programs_say_is_noted_in_private_for_forgeries_and_refusals_alike(tmp_path, install):
+    layout = tiny_dataset(tmp_path, manipulators=({"use": install(Talks), "per_target": 2},))
+    build(layout)
+    refused = read_table(layout.forged / "rejections.parquet", Rejection)
+    assert {r.detail for r in refused} == {"it ? said nothing useful"}
+    notes = [row for path in (tmp_path / "private" / "forged").glob("*.note.parquet") for row in read_table(path, Note)]
+    made = {record.record_id for record in read(layout.forged)}
+    assert made and {note.record_id for note in notes} == made | {r.record_id for r in refused}
+    assert all(note.text.endswith("/home/someone/secret ? end") and len(note.text) == 20_000 for note in notes)
+    public = b"".join(path.read_bytes() for path in layout.forged.rglob("*") if path.is_file())
+    assert b"someone" not in public
+
+
+def test_an_option_that_decides_no_byte_makes_nothing_again():
+    assert decisive(Talks(timeout_s=1)) == decisive(Talks())
+    assert decisive(Replaced(what="code_sha256")) != decisive(Replaced())
+    told = Talks.declaration._replace(summary="Told otherwise.")
+    assert decisive(type("Reworded", (Talks,), {"declaration": told})()) == decisive(Talks())

@@ -14,7 +14,17 @@ from mmtt.recipe import DonorSection
 from mmtt.record import Assignment
 from pipelines import donors as donors_module
 from pipelines.donors import Donors
-from pipelines.grouping import Candidate, assign, largest, near_duplicates, same_picture, thumbnail, tie
+from pipelines.grouping import (
+    Candidate,
+    assign,
+    crossing,
+    earlier_splits,
+    largest,
+    near_duplicates,
+    same_picture,
+    thumbnail,
+    tie,
+)
 from tests.pipelines.shapes import random_face, random_photo
 
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
@@ -106,6 +116,20 @@ def test_a_subject_whose_name_was_mended_stays_in_its_split():
     before, _ = assign(candidates_of(members), [], [], SHARES, 0)
     after, _ = assign(candidates_of([f"{name}, mended" for name in members]), [], before, SHARES, 0)
     assert [(row.record_id, row.split) for row in after] == [(row.record_id, row.split) for row in before]
+
+
+@settings(max_examples=100, deadline=None)
+@given(memberships, known_splits, st.lists(st.tuples(st.integers(0, 23), st.integers(0, 23)), max_size=8))
+def test_ties_that_cross_splits_are_counted_and_no_others(members, known, places):
+    candidates = candidates_of(members)
+    pairs = [(f"r{a:02d}", f"r{b:02d}") for a, b in places if max(a, b) < len(members)]
+    ties = [(members[int(a[1:])], members[int(b[1:])]) for a, b in pairs]
+    rows, _ = assign(candidates, ties, earlier(known), SHARES, 0)
+    split_of = {row.record_id: row.split for row in rows}
+    apart = [pair for pair in pairs if len({split_of.get(i, "") for i in pair} - {""}) == 2]
+    told = crossing(pairs, earlier_splits(candidates, earlier(known)))
+    assert (0 if told is None else told.count) == len(apart)
+    assert told is None or (told[1:3] == apart[0] and told.splits == tuple(split_of[i] for i in apart[0]))
 
 
 def row_of(number, phash, group):

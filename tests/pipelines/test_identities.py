@@ -261,7 +261,7 @@ def few():
 def test_an_answer_holds_for_the_person_and_for_whoever_else_that_person_is(few, tmp_path):
     """r1 is Ann like r0; r3 is r2: so `r1 is not r3` also keeps r0 and r2 apart, and r4 stays an open question."""
     said = decide(tmp_path, "second,first,same\nr00001,r00003,no\n\nr00002,r00003,YES\n", few)
-    assert said.yes == [(3, 2)]
+    assert [(row.first, row.second) for row in said.yes] == [(3, 2)]
     assert compare(few, 0.5, 0.0, said).ties == [
         ("g ann", "g photo 00004"),
         ("g photo 00002", "g photo 00004"),
@@ -440,6 +440,52 @@ def test_a_face_that_would_bridge_two_splits_is_refused_and_told_whom_it_matches
     assert refused.record_id == known[PHOTOS]
     assert f"({known[one]} in train, {known[other]} in test)" in refused.detail
     assert {row.record_id: row.split for row in after.splits} == split_of
+
+
+def apart(planned, known):
+    """Two photos, the second without a name, that lie in two splits; and their splits."""
+    split_of = {row.record_id: row.split for row in planned.splits}
+    one, other = next(
+        (a, b) for a in range(PHOTOS) for b in range(NAMED, PHOTOS) if split_of[known[a]] != split_of[known[b]]
+    )
+    return one, other, split_of[known[one]], split_of[known[other]]
+
+
+def test_embeddings_that_come_late_tell_of_one_person_in_two_splits(layout):
+    first, known = run(layout), ids(layout)
+    assert not any("Across splits" in line for line in tell(first))
+    one, other, *splits = apart(first, known)
+    embed(layout, {other: (0.6 * EYE[one] + 0.8 * EYE[other]).astype(np.float32)})
+    after = run(layout)
+    assert [row.split for row in after.splits] == [row.split for row in first.splits]
+    (line,) = [line for line in tell(after) if "Across splits" in line]
+    assert "1 pair of records of one person" in line
+    assert all(f"{known[n]} in {split}" in line for n, split in zip((one, other), splits, strict=True))
+    assert "remove plan/splits.parquet" in line
+    (chapter,) = re.findall(r'<section aria-labelledby="crossing">.*?</section>', after.identity.page.read_text(), re.S)
+    assert chapter.count("<article") == 1
+    assert all(known[n] in chapter for n in (one, other))
+    assert set(re.search(r'class="soft">(\w+) and (\w+)<', chapter).groups()) == set(splits)
+    answer(layout, known[one], known[other], "no")
+    assert not any("Across splits" in line for line in tell(run(layout)))
+    (layout.root / "identities.csv").unlink()
+    layout.splits.unlink()
+    assert not any("Across splits" in line for line in tell(run(layout)))
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_a_yes_across_two_splits_is_refused_with_both_and_the_way_out(layout, embedded):
+    if embedded:
+        embed(layout)
+    first, known = run(layout), ids(layout)
+    one, other, *splits = apart(first, known)
+    answer(layout, known[one], known[other], "yes")
+    told = rf"identities\.csv, line 2 .* {known[one]} into {splits[0]} and {known[other]} into {splits[1]}"
+    with pytest.raises(UserError, match=rf"{told}.* Remove .*splits\.parquet .* or take the row out"):
+        run(layout)
+    layout.splits.unlink()
+    tied = components(run(layout))
+    assert tied[known[one]] == tied[known[other]]
 
 
 def test_few_known_pairs_stop_the_plan_only_where_somebody_is_to_be_told_apart(layout):

@@ -13,11 +13,11 @@ from mmtt import images
 from mmtt.check import verify
 from mmtt.errors import LockedError
 from mmtt.executors import processes, serial
-from mmtt.files import lock
+from mmtt.files import file_sha256, lock
 from mmtt.manifest import Manifest, assemble_manifest, read, shard_paths
 from mmtt.recipe import Recipe
 from mmtt.record import Lineage, Record, Rejection
-from mmtt.shards import ShardWriter, read_footer, read_table
+from mmtt.shards import ShardWriter, read_footer, read_table, side_path, write_table
 from pipelines.ingest import bucket_of, ingest
 from pipelines.layout import Layout
 from pipelines.progress import silent
@@ -276,6 +276,47 @@ def test_a_section_of_the_recipe_that_changed_makes_everything_anew(tmp_path):
     layout.recipe.write_text(yaml.safe_dump(recipe))
     assert made_anew(layout) == ["bucket-0000.parquet"]
     assert {record.template for record in records(layout).values()} == {"arcface_112"}
+
+
+def test_trusting_weights_that_are_not_read_makes_nothing_anew(tmp_path):
+    layout = tiny_dataset(tmp_path, photos=2)
+    run(layout)
+    recipe = yaml.safe_load(layout.recipe.read_text(encoding="utf-8"))
+    recipe["ingest"]["models"] = {"facexlib/parsing_bisenet.pth": "0" * 64}
+    layout.recipe.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    assert made_anew(layout) == []
+
+
+def test_embeddings_are_carried_over_as_they_were_written(tmp_path):
+    layout = tiny_dataset(tmp_path, photos=3, buckets=1)
+    run(layout)
+    (shard,) = shard_paths(layout.pristine)
+    side, given = side_path(layout.pristine, shard.stem, Lineage), [[0.6, 0.8], None, [1.0, 0.0]]
+    noted = [replace(row, embedding=one) for row, one in zip(read_table(side, Lineage), given, strict=True)]
+    write_table(side, noted, Lineage)
+    kept, footer = list(read(layout.pristine)), read_footer(shard)
+    writer = ShardWriter(shard, Record)
+    for record in kept:
+        writer.add(record)
+    writer.close(replace(footer, side=footer.side | {"Lineage": file_sha256(side)}))
+    assemble_manifest(layout.pristine, "ingest", [shard.stem])
+    wanted = {row.path: row for row in read_table(side, Lineage)}
+    tiny_dataset(tmp_path, photos=4, buckets=1)
+    assert made_anew(layout) == [shard.name]
+    assert {path: row for path, row in lineage(layout).items() if path in wanted} == wanted
+    assert len(lineage(layout)) == 4
+
+
+def test_a_lineage_that_is_torn_or_of_other_columns_is_written_again(tmp_path):
+    layout = tiny_dataset(tmp_path, photos=2)
+    run(layout)
+    whole = layout.lineage.read_bytes()
+    pq.write_table(pq.read_table(layout.lineage).drop_columns(["photo_sha256"]), layout.lineage)
+    run(layout)
+    assert layout.lineage.read_bytes() == whole
+    layout.lineage.write_bytes(whole[:-9])
+    run(layout)
+    assert layout.lineage.read_bytes() == whole
 
 
 def test_one_process_writes_at_a_time(tmp_path):

@@ -83,8 +83,12 @@ def same(tmp_path, monkeypatch):
     return write(tmp_path / "same", 0)
 
 
-def made(folder, **options):
-    return InSwapper.model_validate({"pinned": {p: sha256(folder / p) for p in (SWAPPER, RECOGNITION)}} | options)
+def options(folder, **more):
+    return {"pinned": {p: sha256(folder / p) for p in (SWAPPER, RECOGNITION)}} | more
+
+
+def made(folder, **more):
+    return InSwapper.model_validate(options(folder, **more))
 
 
 def person(seed=0, size_px=256):
@@ -137,8 +141,8 @@ def test_colours_are_those_of_the_network(models):
 
 
 def test_keeps_the_contract(models):
-    assert trial("inswapper", made(models).model_dump()) == []
-    assert trial("inswapper", made(models, match_colour=True, keep_raw=True).model_dump()) == []
+    assert trial("inswapper", options(models)) == []
+    assert trial("inswapper", options(models, match_colour=True, keep_raw=True)) == []
 
 
 @pytest.mark.parametrize("size_px", [128, 256, 512])
@@ -200,7 +204,7 @@ def test_what_lies_over_a_parsed_face_is_left_alone(models, label):
 def test_matching_colours_brings_the_skin_back(models):
     plain, matched = (made(models, match_colour=match) for match in (False, True))
     one = job(plain, 2)
-    edits = [swap.render([one])[0] for swap in (plain, matched)]
+    edits = [swap.render([job(swap, 2)])[0] for swap in (plain, matched)]
     core = edits[0].alpha > 0.9
     away = [np.abs(e.image[core].astype(float).mean(axis=0) - one.target[core].mean(axis=0)).max() for e in edits]
     assert away[0] > 25 and away[1] < 6
@@ -288,6 +292,34 @@ def test_nan_is_a_rejection_and_no_black_pixel(tmp_path, monkeypatch):
         swap.render([job(swap)])
 
 
+def test_a_donor_of_whom_nothing_is_known_is_a_rejection(tmp_path, monkeypatch):
+    """Only zeros, as identity, would swap in nobody's face."""
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    write(tmp_path)
+    model = onnx.load(tmp_path / RECOGNITION)
+    last = model.graph.node[-1]
+    for value in (0, np.nan):
+        changed = onnx.ModelProto()
+        changed.CopyFrom(model)
+        changed.graph.node[-1].output[0] = "before"
+        changed.graph.initializer.append(numpy_helper.from_array(np.float32(value), "nothing"))
+        changed.graph.node.append(onnx.helper.make_node("Mul", ["before", "nothing"], [last.output[0]]))
+        (tmp_path / RECOGNITION).write_bytes(changed.SerializeToString())
+        swap = made(tmp_path)
+        with pytest.raises(Rejected, match="says nothing of who the donor is"):
+            swap.render([job(swap)])
+
+
+def test_another_way_to_colour_stands_in_the_plan(models):
+    plain, matched = (job(made(models, match_colour=match)).parameters for match in (False, True))
+    assert matched == {**plain, "match_colour": True} != plain
+
+
+def test_a_pin_decides_no_byte(models):
+    pins = options(models)["pinned"]
+    assert InSwapper(pinned=pins).model_dump() == InSwapper().model_dump()
+
+
 def test_a_face_beside_the_frame_or_without_extent_gives_no_row(models):
     swap = made(models)
     target, face = person(0)
@@ -302,8 +334,8 @@ def test_a_face_beside_the_frame_or_without_extent_gives_no_row(models):
         swap.plan(face, None, np.random.default_rng(0))
 
 
-def entry(models, **options):
-    return {"use": "inswapper", "options": made(models, **options).model_dump(mode="json")}
+def entry(models, **more):
+    return {"use": "inswapper", "options": options(models, **more)}
 
 
 def shards_of(layout):

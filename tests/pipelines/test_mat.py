@@ -96,6 +96,7 @@ def test_a_lost_picture_is_the_rejection_of_its_item_only(home, alone):
     (home / ".behaviour").write_text(f"lose {stand_in.pixels_sha256(sent)}")
     results = made(alone=alone).render(batch)
     assert [type(result) for result in results] == [Edit, Rejected, Edit]
+    assert "exit code 0 after" in results[1].log
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,16 @@ def test_the_flags_are_mats_own(home):
     (call,) = stand_in.calls(home)
     assert f"--network {NETWORK} " in call
     assert call.endswith("--resolution 256 --trunc 0.5 --noise-mode const")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"truncation": 0.5}, {"side_px": 1024}, {"resolution": 256}, {"network": "other.pkl"}, {"alone": True}],
+    ids=str,
+)
+def test_what_mat_is_told_stands_in_the_plan(other):
+    plain, told = (jobs(made(**options), 1, 128)[0].parameters for options in ({}, other))
+    assert plain != told == {**plain, **other}
 
 
 def test_a_size_that_mat_cannot_take_is_told_with_the_recipe():

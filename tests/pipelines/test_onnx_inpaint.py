@@ -25,7 +25,7 @@ from mmtt.masks import MaskRule
 from mmtt.record import Rejection
 from mmtt.shards import read_table
 from mmtt.weights import FOLDER
-from pipelines import manipulators
+from pipelines import manipulators, onnx_sessions
 from pipelines.manipulators import onnx_inpaint
 from pipelines.manipulators.onnx_inpaint import OnnxInpaint
 from pipelines.trial import trial
@@ -158,7 +158,7 @@ def test_nothing_shines_through_the_padding_of_a_hole_at_the_edge():
     crop, face = person(1, 203)
     low = face.moved(np.array([[1, 0, 0], [0, 1, 60]], np.float64))
     parameters = {"regions": ["chin", "jaw"], "side": "both", "dilation": 0.1}
-    one = Job(crop, low, None, None, parameters, np.random.default_rng(0))
+    one = Job(crop, low, None, None, job(inpaint).parameters | parameters, np.random.default_rng(0))
     hole = inpaint.hole_of(one)
     assert hole[-1].sum() > 20
     marked = crop.copy()
@@ -309,7 +309,7 @@ def test_what_the_recipe_must_say(monkeypatch):
         manipulators.make("onnx_inpaint", {**made().model_dump(), "region_pool": ["tooth"]}, "here")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     onnx_inpaint._network.cache_clear()
-    onnx_inpaint.onnx_runtime.session.cache_clear()
+    onnx_sessions.session.cache_clear()
     with pytest.raises(MissingDependency, match=r"pip install 'mmtt\[onnx\]'"):
         made().render([job(made())])
 
@@ -320,9 +320,33 @@ def test_nan_is_a_rejection_and_no_pixel():
         inpaint.render([job(inpaint)])
 
 
+@pytest.mark.parametrize("other", [{"output_range": "0_255"}, {"mask_is": "known"}, {"multiple": 32}], ids=str)
+def test_how_the_network_is_asked_and_read_stands_in_the_plan(other):
+    plain, told = job(made()).parameters, job(made(**other)).parameters
+    assert plain != told == {**plain, **other}
+
+
+def test_a_pin_decides_no_byte(models):
+    assert made(sha256=file_sha256(models / "free.onnx")).model_dump() == made().model_dump()
+
+
+def test_too_little_memory_ends_the_run_and_refuses_no_row(tmp_path):
+    """The next picture would fare no better."""
+    nodes = [
+        helper.make_node("Cast", ["sides"], ["whole"], to=onnx.TensorProto.INT64),
+        helper.make_node("ConstantOfShape", ["whole"], ["out"]),
+    ]
+    save(tmp_path / "huge.onnx", nodes, {"sides": [2]}, {"out": ["a", "b"]}, {})
+    session = onnx_sessions.session(tmp_path / "huge.onnx", "digest", "here", "pip install")
+    assert session.run(None, {"sides": np.array([2, 3], np.float32)})[0].shape == (2, 3)
+    with pytest.raises(UserError, match="Too little memory"):
+        session.run(None, {"sides": np.full(2, 2**22, np.float32)})
+
+
 def test_an_empty_hole_is_not_asked_for():
     inpaint = made("breaks.onnx")
-    one = job(inpaint, parameters={"regions": ["hair"], "side": "both", "dilation": 0.1})
+    one = job(inpaint)
+    one = one._replace(parameters=one.parameters | {"regions": ["hair"], "side": "both", "dilation": 0.1})
     with pytest.raises(Rejected, match="empty_mask"):
         finish(one.target, inpaint.render([one])[0], MaskRule.HOLE, 0)
 

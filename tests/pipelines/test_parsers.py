@@ -2,10 +2,12 @@
 
 import os
 import pickle
+import shutil
 import socket
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
@@ -348,7 +350,7 @@ def test_an_edit_of_hair_is_told_in_a_dataset_with_part_masks(tmp_path):
 def test_without_parsers_nothing_is_parsed(tmp_path):
     layout = celeba_dataset(tmp_path, 2)
     records, _ = ingested(layout)
-    assert {record.parsing for record in records.values()} == {None}
+    assert {(record.parsing, record.parser) for record in records.values()} == {(None, None)}
     assert all(record.parsed_regions == [] for record in records.values())
 
 
@@ -581,6 +583,30 @@ def test_the_first_parser_that_knows_a_photo_decides(tmp_path, models):
     assert np.array_equal(images.decode_gray(records["0.png"].parsing), drawn_there)
     by_network = facexlib.FacexlibParser(models).parse(seen(images.decode_rgb(records["1.png"].image)))
     assert np.array_equal(images.decode_gray(records["1.png"].parsing), by_network)
+    network = f"facexlib {version('facexlib')} bisenet LicenseRef-CelebAMask-HQ-NonCommercial"
+    assert [records[path].parser for path in ("0.png", "1.png")] == ["celebamask_hq", network]
+
+
+def test_names_that_are_no_utf8_are_escaped_and_end_nothing(tmp_path):
+    """A folder of both photos and masks, so named; the second photo's masks are doubled, the third's are torn."""
+    layout = celeba_dataset(tmp_path, 3, ingest=masked()["ingest"])
+    odd = os.fsdecode(b"caf\xe9")
+    for number, name in enumerate(("0", odd, odd)):
+        for mask in [*layout.parsing.rglob(f"0000{number}_*.png")]:
+            (layout.parsing / name).mkdir(exist_ok=True)
+            mask.replace(layout.parsing / name / mask.name)
+    shutil.copy(layout.parsing / odd / "00001_hair.png", layout.parsing / "00001_hair.png")
+    torn(layout.parsing / odd / "00002_hair.png")
+    records, refused = ingested(layout)
+    assert set(records) == {"0.png"}
+    assert [refused[path].code for path in ("1.png", "2.png")] == ["parts_ambiguous", "parts_unreadable"]
+    assert all("caf\\xe9/0000" in row.detail for row in refused.values())
+
+
+def test_masks_that_are_missing_for_a_folder_that_is_no_utf8_are_told_in_words_that_can_be_printed(tmp_path):
+    with pytest.raises(UserError) as caught:
+        found(tmp_path, os.fsdecode(b"caf\xe9/123.jpg"))
+    assert "below parsing/caf\\xe9/" in str(caught.value)
 
 
 def test_part_masks_are_part_of_what_a_photo_is_made_from():

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,14 +15,18 @@ from PIL import Image
 
 from mmtt.errors import UserError
 from mmtt.executors import serial
+from mmtt.manifest import MANIFEST
 from mmtt.recipe import Recipe
-from mmtt.record import Lineage, Rejection
-from mmtt.shards import read_table
+from mmtt.record import Assignment, Lineage, Rejection
+from mmtt.shards import read_table, write_table
+from pipelines.identities import tell
 from pipelines.ingest import bucket_of, ingest
 from pipelines.layout import Layout
-from pipelines.plan import Planned, plan
+from pipelines.manipulators.recolour import Recolour
+from pipelines.plan import Planned, plan, require_fresh
 from pipelines.progress import silent
 from tests.factories import drawn, source_row, tiny_dataset, write_sources
+from tests.support import stand_in
 
 PHOTOS = 8
 MENU = ["face_swap", "recolour", {"use": "retouch", "share": 0.5}]
@@ -153,6 +158,75 @@ def test_a_copy_under_another_name_shares_component_and_split_and_is_no_donor(la
     assert len({component for component, _ in where.values()}) == PHOTOS
     for row in planned.rows:
         assert row.source_id is None or where[row.source_id][0] != where[row.target_id][0]
+
+
+def test_one_picture_in_two_splits_of_an_earlier_plan_is_told(layout):
+    add_copy(layout, "copy.png", 3)
+    sources(layout, extra=[source_row("copy.png", "somebody else")])
+    run_ingest(layout)
+    known = ids(layout)
+    copies = sorted((known["drawn_03.png"], known["copy.png"]))
+    first = run(layout)
+    assert not any("Across splits" in line for line in tell(first))
+    split = splits(first)[copies[0]]
+    other = next(name for name in ("train", "test") if name != split)
+    torn = [
+        replace(row, component_id=row.group_id, split=other if row.record_id == copies[1] else row.split)
+        for row in first.splits
+    ]
+    write_table(layout.splits, torn, Assignment)
+    after = run(layout)
+    (line,) = [line for line in tell(after) if "Across splits" in line]
+    assert "1 pair of records of one picture in which an earlier plan put the two into different splits" in line
+    assert f"({copies[0]} in {split}, {copies[1]} in {other})" in line
+    assert splits(after) == {row.record_id: row.split for row in torn}
+
+
+def test_a_donor_that_turns_out_to_be_the_target_gives_no_face(layout):
+    first = run(layout)
+    swap = next(row for row in first.rows if row.source_id)
+    layout.identities.write_text(f"first,second,same\n{swap.target_id},{swap.source_id},yes\n")
+    after = run(layout)
+    twins = {swap.target_id, swap.source_id}
+    assert all({row.target_id, row.source_id} != twins for row in after.rows)
+    anew = [row.target_id for row in after.rows if row.entry == "face_swap"]
+    assert sorted([*anew, *(row.record_id for row in after.rejections)]) == sorted(splits(first))
+    kept = {repr(row) for row in first.rows if {row.target_id, row.source_id} != twins}
+    assert kept <= rows(after)
+
+
+def test_where_shards_were_made_does_not_make_a_plan_stale_and_what_they_hold_does(layout):
+    run(layout)
+    path, recipe = layout.pristine / MANIFEST, Recipe.load(layout.recipe)
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"environment": {"cpu": "another"}}))
+    require_fresh(layout, recipe)
+    manifest["shards"][0]["sha256"] = "0" * 64
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="Run `mmtt plan` first"):
+        require_fresh(layout, recipe)
+
+
+def test_options_that_decide_nothing_do_not_make_a_plan_stale_and_shares_do(layout, tmp_path, monkeypatch):
+    monkeypatch.setenv("MMTT_MODELS", str(tmp_path / "models"))
+    stand_in.install(tmp_path / "models")
+    options = {"program": "program", "family": "recolour", "code_licence": "MIT"}
+    menu(layout, [{"use": "command", "options": options}])
+    run(layout)
+    menu(layout, [{"use": "command", "options": options | {"retries": 3}}])
+    require_fresh(layout, Recipe.load(layout.recipe))
+    for changed in ({"share": 0.5}, {"per_target": 2}, {"name": "theirs"}):
+        menu(layout, [{"use": "command", "options": options} | changed])
+        with pytest.raises(UserError, match="Run `mmtt plan` first"):
+            require_fresh(layout, Recipe.load(layout.recipe))
+
+
+def test_a_new_summary_plans_nothing_anew(layout, monkeypatch):
+    first = run(layout)
+    said = Recolour.declaration._replace(summary="The same, in other words.")
+    monkeypatch.setattr(Recolour, "declaration", said)
+    require_fresh(layout, Recipe.load(layout.recipe))
+    assert rows(run(layout)) == rows(first)
 
 
 def two_apart(planned: Planned, known: dict[str, str]) -> tuple[int, int]:

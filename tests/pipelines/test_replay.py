@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from threadpoolctl import threadpool_info
 
 from mmtt import images
 from mmtt.errors import UserError
@@ -26,8 +27,8 @@ from pipelines.ingest import ingest
 from pipelines.layout import Layout
 from pipelines.plan import plan
 from pipelines.progress import silent
-from pipelines.replay import replay
-from tests.factories import build, source_row, tiny_dataset, write_sources
+from pipelines.replay import _elsewhere, _judged, replay
+from tests.factories import build, make_forged_record, source_row, tiny_dataset, write_sources
 
 ROOT = Path(__file__).parents[2]
 TWO_OF_A_KIND = ({"use": "recolour", "name": "faint", "options": {"strength_range": [0.8, 0.8]}},
@@ -368,7 +369,8 @@ def test_an_id_that_cannot_be_replayed_is_told_at_once(copy, which, sentence, mo
         learned = manipulators.find("learned")
         record_id = one_of(copy, "learned").record_id
         monkeypatch.setattr(learned, "square", lambda *_: 1 / 0)
-        monkeypatch.setattr(learned, "declaration", learned.declaration._replace(summary="broken"))
+        for path in copy.forged.glob("learned-*.parquet"):
+            path.unlink()
         plan(copy, Recipe.load(copy.recipe))
         forge(copy, Recipe.load(copy.recipe), serial, silent)
     with pytest.raises(UserError) as told:
@@ -402,3 +404,40 @@ def test_shards_that_another_cpu_made_replay_within_rounding_and_stay_that_cpus(
     both = Manifest.load(layout.forged).environment
     assert set(both["cpu"].split(" | ")) == {there["cpu"], environment()["cpu"]}
     assert both["numpy"] == np.__version__
+
+
+def test_replaying_uses_one_thread_as_forging_does(built, monkeypatch):
+    learned, seen = manipulators.find("learned"), []
+    square = learned.square
+    monkeypatch.setattr(learned, "square", lambda *job: seen.append(threadpool_info()) or square(*job))
+    replayed(built, one_of(built, "learned").record_id)
+    assert {pool["num_threads"] for pools in seen for pool in pools} == {1}
+
+
+def spoiled(record: Record, name: str, side: int) -> Record:
+    pixels = images.decode_gray(getattr(record, name))
+    pixels[:side, :side] = 255 - pixels[:side, :side]
+    return replace(record, **{name: images.encode_png(pixels)})
+
+
+@pytest.mark.parametrize("name", ["mask", "alpha"])
+def test_an_unsteady_program_has_no_say_in_the_hole(name):
+    first = make_forged_record(rule="hole")
+    again = replace(first, image=brightened(first.image, 90))
+    outcome = _judged(first, again, deterministic=False, elsewhere="")
+    levels = int(outcome.verdict.removeprefix("within "))
+    assert levels > 16 and f"image differs by up to {levels} in" in outcome.detail
+    assert _judged(first, spoiled(again, name, 3), deterministic=False, elsewhere="").verdict == "differs"
+    assert _judged(first, spoiled(again, name, 3), deterministic=False, elsewhere="another CPU").held
+    assert not _judged(first, spoiled(again, name, 9), deterministic=False, elsewhere="another CPU").held
+    blended = replace(first, mask_rule="blend")
+    assert _judged(blended, spoiled(again, name, 3), deterministic=False, elsewhere="").held
+
+
+def test_a_gpu_there_is_no_excuse_for_what_needs_no_torch(monkeypatch):
+    there = {**environment(), "accelerator": "NVIDIA H200"}
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert _elsewhere(there) == ""
+    monkeypatch.undo()
+    pytest.importorskip("torch")
+    assert _elsewhere(there).startswith("accelerator NVIDIA H200 there, ")

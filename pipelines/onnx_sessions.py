@@ -1,9 +1,10 @@
-"""The door to ONNX Runtime: sessions on one CPU thread, loaded once a process, that never answer NaN.
+"""The one door to ONNX Runtime: sessions on one CPU thread, loaded once a process, that never answer NaN.
 
 One thread, so that the same job gives the same bytes with any number of workers: sums that are split among
 threads round otherwise.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from mmtt.errors import MissingDependency, Rejected, UserError
 
 PROVIDERS = ("CPUExecutionProvider",)
+_NO_MEMORY = re.compile(r"failed to allocate memory|bad_alloc|bad allocation", re.IGNORECASE)
 
 
 class Finite:
@@ -31,23 +33,27 @@ class Finite:
 
         Raises:
             Rejected: `not_finite`. Cast to bytes, NaN would pass for black.
+            UserError: too little memory, which concerns every picture.
         """
-        answers: list[npt.NDArray[Any]] = self._session.run(outputs, feeds)
+        try:
+            answers: list[npt.NDArray[Any]] = self._session.run(outputs, feeds)
+        except Exception as error:  # onnxruntime's own kinds, which it does not export
+            if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+                raise UserError(f"Too little memory for a network: {error}. Run fewer --workers.") from error
+            raise
         if not all(np.isfinite(answer).all() for answer in answers):
             raise Rejected("not_finite", "the network answered NaN or infinity")
         return answers
 
 
-def options(needed_by: str, install: str) -> Any:
+def options() -> Any:
     """Return onnxruntime's SessionOptions for one thread.
 
     Raises:
-        MissingDependency: onnxruntime is not installed; `install` is the command that the message gives.
+        ImportError: onnxruntime is not installed.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingDependency(f"'{needed_by}' needs onnxruntime ({error}): {install}.") from error
+    import onnxruntime
+
     made = onnxruntime.SessionOptions()
     made.intra_op_num_threads = made.inter_op_num_threads = 1
     made.log_severity_level = 3
@@ -59,11 +65,15 @@ def session(path: Path, _digest: str, needed_by: str, install: str) -> Finite:
     """Return the network in a file. The digest is there so that another file under the same name is loaded anew.
 
     Raises:
-        UserError: no network. MissingDependency: onnxruntime is not installed.
+        UserError: no network.
+        MissingDependency: onnxruntime is not installed; `install` is the command that the message gives.
     """
-    how = options(needed_by, install)
-    import onnxruntime
+    try:
+        import onnxruntime
 
+        how = options()
+    except ImportError as error:
+        raise MissingDependency(f"'{needed_by}' needs onnxruntime ({error}): {install}.") from error
     try:
         return Finite(onnxruntime.InferenceSession(str(path), how, providers=list(PROVIDERS)))
     except Exception as error:  # whatever a broken file makes onnxruntime raise
