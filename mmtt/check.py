@@ -1,7 +1,7 @@
 """What must hold for every row, and for a directory of them. Trust is checked here, once."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from mmtt.claims import json_object, wrong_claims
 from mmtt.errors import MmttError, UserError
 from mmtt.faces import face_of
 from mmtt.files import file_sha256
+from mmtt.ids import digest
 from mmtt.manifest import MANIFEST, REJECTIONS, Manifest, shard_paths
 from mmtt.masks import MaskRule
 from mmtt.record import MASTER, Record, Rejection
@@ -201,13 +202,13 @@ def verify_all(folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
 def _verify_lineage(folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
     paths = [path for folder in folders for path in shard_paths(folder) if path.exists()]
     images_of: dict[str, str] = {}
-    pristine: set[str] = set()
+    pristine: dict[str, str] = {}
     try:
         for path in paths:
-            for row in read_rows(path, ["record_id", "image_sha256", "target_id", "variant"]):
+            for row in read_rows(path, ["record_id", "image_sha256", "target_id", "variant", *_HANDED_ON]):
                 if row["variant"] == MASTER:
                     images_of[row["record_id"]] = row["image_sha256"]
-                    pristine.update([row["record_id"]] if row["target_id"] is None else [])
+                    pristine.update({row["record_id"]: _handed_on(row)} if row["target_id"] is None else {})
         for path in paths:
             for row in read_rows(path, _TIED):
                 yield from ((f"{path.name}:{row['record_id']}", what) for what in _ties(row, images_of, pristine))
@@ -215,13 +216,25 @@ def _verify_lineage(folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
         yield path.name, str(error)
 
 
-_TIED = ["record_id", "variant", "image_sha256", "target_id", "source_id", "pristine"]
+# What a forgery has of its target, and (as `source_…`) of its donor.
+_HANDED_ON = ("origin", "origin_id", "licence", "consent", "group_id")
+_TIED = [
+    "record_id", "variant", "image_sha256", "target_id", "source_id", "pristine",
+    *_HANDED_ON, *(f"source_{name}" for name in _HANDED_ON),
+]  # fmt: skip
 
 
-def _ties(row: Mapping[str, Any], images_of: Mapping[str, str], pristine: Set[str]) -> Iterator[str]:
-    for name in ("target_id", "source_id"):
+def _handed_on(row: Mapping[str, Any], prefix: str = "") -> str:
+    return digest([row[f"{prefix}{name}"] for name in _HANDED_ON])
+
+
+def _ties(row: Mapping[str, Any], images_of: Mapping[str, str], pristine: Mapping[str, str]) -> Iterator[str]:
+    for name, prefix in (("target_id", ""), ("source_id", "source_")):
         if row[name] is not None and row[name] not in pristine:
             yield f"{name} {row[name]} is no pristine record of this dataset"
+        elif row[name] is not None and _handed_on(row, prefix) != pristine[row[name]]:
+            columns = ", ".join(f"{prefix}{column}" for column in _HANDED_ON)
+            yield f"one of {columns} is not that of {name} {row[name]}"
     if row["variant"] != MASTER:
         own = images_of.get(row["record_id"])
         if own is None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from mmtt.errors import Rejected
 from mmtt.landmarks import SCHEMES
+from mmtt.licences import combine, obligations
 from mmtt.manipulator import FAMILIES
 from mmtt.masks import MaskRule
 from mmtt.recipe import SPLITS
@@ -22,7 +24,13 @@ _OF_AN_EDIT = (
 
 def wrong_claims(record: Record, rule: MaskRule) -> list[str]:
     """Return what is wrong with a row's words and numbers, as sentences; `rule` is its `mask_rule`."""
-    return [*_words(record), *_of_mask(record, rule), *_of_edit(record, rule), *_degradations(record)]
+    return [
+        *_words(record),
+        *_of_mask(record, rule),
+        *_of_edit(record, rule),
+        *_degradations(record),
+        *_owed(record, rule),
+    ]
 
 
 def _words(record: Record) -> Iterator[str]:
@@ -60,6 +68,25 @@ def _of_edit(record: Record, rule: MaskRule) -> Iterator[str]:
             yield f"a pristine record has columns of an edit: {', '.join(found)}"
     elif record.weights_sha256 is not None and not record.weights_licence:
         yield "weights_sha256 is there without weights_licence"
+
+
+def _owed(record: Record, rule: MaskRule) -> Iterator[str]:
+    """Obligations follow from the licences beside them; of imported rows nobody knows all licences."""
+    if rule is MaskRule.IMPORTED:
+        return
+    try:
+        if rule is MaskRule.NONE:
+            owed = sorted(obligations(record.licence))
+        else:
+            owed = combine({
+                "photo": record.licence, "donor": record.source_licence, "code": record.code_licence,
+                "weights": record.weights_licence,
+            })  # fmt: skip
+    except Rejected as reason:
+        yield f"its licences do not go together: {reason.detail}"
+        return
+    if record.obligations != owed:
+        yield f"obligations are {record.obligations}; its licences oblige to {owed}"
 
 
 def _degradations(record: Record) -> Iterator[str]:

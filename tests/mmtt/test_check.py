@@ -383,3 +383,19 @@ def test_a_directory_that_is_none_is_a_sentence(tmp_path):
 def test_a_label_map_and_the_words_that_it_shows_must_agree(labels, words, fault):
     drawn = None if labels is None else images.encode_png(np.full((64, 64), labels, np.uint8))
     assert fault in check(make_record(parsing=drawn, parsed_regions=words))
+
+
+@pytest.mark.parametrize("change", [{"obligations": []}, {"licence": "CC-BY-NC-4.0"}, {"weights_licence": "MIT-0"}])
+def test_obligations_follow_from_the_licences_beside_them(change):
+    assert [fault for fault in check(make_forged_record(**change)) if "licences" in fault]
+
+
+def test_what_a_forgery_has_of_its_target_is_the_targets(tmp_path):
+    pristine, forged = make_record(3), make_forged_record(3)
+    for name, changes in (("right", {}), ("group", {"group_id": "0" * 24}), ("consent", {"consent": "all"})):
+        folders = [tmp_path / name / "pristine", tmp_path / name / "forged"]
+        for folder, record in zip(folders, (pristine, replace(forged, **changes)), strict=True):
+            write_folder(folder, [record])
+        told = [what for _, what in verify_all(folders)]
+        assert len(told) == (name != "right")
+        assert all("is not that of target_id" in what for what in told)
