@@ -61,7 +61,7 @@ def write_overview(layout: Layout) -> Path:
     recipe = Recipe.load(layout.recipe)
     pristine, accepted = read_columns(layout.pristine, _PRISTINE), passed(layout)
     forged = [row for row in read_columns(layout.forged, _FORGED) if row["record_id"] in accepted]
-    splits = {row.record_id: row.split for row in read_table(layout.plan / "splits.parquet", Assignment)}
+    splits = {row.record_id: row.split for row in read_table(layout.splits, Assignment)}
     refused = [row for stage in (layout.pristine, layout.plan, layout.forged) for row in _rejections(stage)]
     page = html.render(
         __package__ or "",

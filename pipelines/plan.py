@@ -104,9 +104,8 @@ def require_fresh(layout: Layout, recipe: Recipe) -> None:
     """
     path = layout.plan / BASIS
     if not path.exists() or path.read_text(encoding="ascii") != basis(layout, recipe):
-        changed = "or a program, its weights or who is who changed since"
-        fits = f"{layout.plan} does not fit the recipe and the pristine shards, {changed}."
-        raise UserError(f"{fits} Run `mmtt plan` first.")
+        what = "the recipe and the pristine shards, or a program, its weights or who is who changed since"
+        raise UserError(f"{layout.plan} does not fit {what}. Run `mmtt plan` first.")
 
 
 def _earlier_rows(layout: Layout) -> list[PlanRow]:
