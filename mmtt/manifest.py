@@ -136,6 +136,12 @@ def read_columns(directory: Path, columns: Sequence[str]) -> list[dict[str, Any]
     return rows
 
 
+def passed(forged: Path) -> set[str]:
+    """Return the ids of the records of a forged directory that passed every gate of the recipe."""
+    ids = {row["record_id"] for row in read_columns(forged, ["record_id"])}
+    return ids - {row.record_id for row in read_table(forged / REJECTIONS, Rejection) if row.stage == "gate"}
+
+
 def assemble_manifest(directory: Path, stage: str, names: Iterable[str], extra: Sequence[Rejection] = ()) -> Manifest:
     """Write `rejections.parquet`, then the manifest, from the footers of the named shards.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmtt.errors import Rejected
 from mmtt.ids import derived_id
+from mmtt.layout import Layout
 from mmtt.manifest import shard_paths
 from mmtt.manipulator import Manipulator
 from mmtt.recipe import Recipe
@@ -15,7 +16,6 @@ from mmtt.shards import Lookup
 
 from . import manipulators
 from .forge import Payload, forge_row
-from .layout import Layout
 from .plan import Planned
 
 SAMPLE = 10

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from mmtt.executors import executor
+from mmtt.layout import Layout
 from mmtt.manifest import REJECTIONS
 from mmtt.recipe import Recipe
 from mmtt.record import Rejection
@@ -16,7 +17,6 @@ from mmtt.shards import read_table
 
 from . import cli_programs
 from .cli_programs import AsJson, Directory, open_dataset
-from .layout import Layout
 from .progress import Progress, bar, silent
 
 if TYPE_CHECKING:

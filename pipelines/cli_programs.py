@@ -9,9 +9,8 @@ import typer
 from pydantic_core import to_jsonable_python
 
 from mmtt.errors import UserError
+from mmtt.layout import Layout, locate
 from mmtt.recipe import Recipe
-
-from .layout import Layout, locate
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The dataset's directory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

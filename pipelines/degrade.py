@@ -17,6 +17,7 @@ from mmtt.executors import Executor
 from mmtt.faces import face_of, transform
 from mmtt.files import file_sha256, lock
 from mmtt.ids import digest
+from mmtt.layout import Layout
 from mmtt.manifest import MANIFEST, Manifest, ShardInfo
 from mmtt.recipe import Recipe
 from mmtt.record import MASTER, Record, Rejection
@@ -26,7 +27,6 @@ from mmtt.stage import ShardJob, conclude, run
 from .degradations.chain import Chain, chains, draw, from_json, through, to_json
 from .degradations.geometry import coverage, is_identity, warp_image, warp_mask
 from .degradations.operation import Move
-from .layout import Layout
 from .progress import Progress
 
 STAGE = "degrade"

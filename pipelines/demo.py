@@ -19,9 +19,9 @@ from mmtt.errors import UserError
 from mmtt.executors import Executor
 from mmtt.files import write_atomically
 from mmtt.images import encode_png
+from mmtt.layout import Layout
 
 from .drawing import draw_person
-from .layout import Layout
 from .start import recipe_text
 
 DRAWN = 14

@@ -20,6 +20,7 @@ from mmtt.executors import Executor
 from mmtt.faces import face_of
 from mmtt.files import lock
 from mmtt.ids import digest
+from mmtt.layout import Layout
 from mmtt.manifest import Manifest, shard_paths
 from mmtt.manipulator import Declaration, Edit, Job, Manipulator, blame
 from mmtt.recipe import Entry, Recipe
@@ -30,7 +31,6 @@ from mmtt.stage import ShardJob, conclude, run
 from . import manipulators
 from .forged import forged_record
 from .gates import gate
-from .layout import Layout
 from .plan import require_fresh
 from .progress import Progress
 

@@ -3,13 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mmtt.manifest import REJECTIONS, read_columns
+from mmtt.layout import Layout
 from mmtt.recipe import Gate
 from mmtt.record import Rejection
-from mmtt.shards import read_rows, read_table
+from mmtt.shards import read_rows
 from mmtt.stage import ShardJob
-
-from .layout import Layout
 
 
 def gate(layout: Layout, bars: Gate, jobs: Sequence[ShardJob]) -> list[Rejection]:
@@ -34,9 +32,3 @@ def _below(row: dict[str, Any], bars: Gate) -> Iterator[tuple[str, str]]:
         yield "mask_too_small", f"mask share {row['mask_share']:.5f} is below {bars.min_mask_share:g}"
     if row["face_score"] is not None and row["face_score"] < bars.min_face_score:
         yield "face_lost", f"face score {row['face_score']:.2f} is below {bars.min_face_score:g}"
-
-
-def passed(layout: Layout) -> set[str]:
-    """Return the ids of the forged records that passed every bar."""
-    ids = {row["record_id"] for row in read_columns(layout.forged, ["record_id"])}
-    return ids - {row.record_id for row in read_table(layout.forged / REJECTIONS, Rejection) if row.stage == "gate"}

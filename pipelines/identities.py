@@ -15,6 +15,7 @@ import numpy as np
 from mmtt import html, images
 from mmtt.files import file_sha256, write_atomically
 from mmtt.ids import digest
+from mmtt.layout import Layout
 from mmtt.manifest import shard_paths
 from mmtt.recipe import IdentitySection
 from mmtt.record import Lineage
@@ -24,7 +25,6 @@ from .comparison import Compared, Pair, comparable, compare
 from .decisions import read_decisions, require_one_split
 from .embeddings import Calibration, Faces, TooFewPairs, calibrate
 from .grouping import Crossing
-from .layout import Layout
 
 if TYPE_CHECKING:
     from .plan import Planned

@@ -20,6 +20,7 @@ from mmtt.executors import Executor
 from mmtt.faces import Face, align, outside_share
 from mmtt.files import file_sha256, lock
 from mmtt.ids import derived_id, digest
+from mmtt.layout import Layout, salt
 from mmtt.licences import obligations
 from mmtt.manifest import Manifest
 from mmtt.parsing import parsed_words
@@ -31,7 +32,6 @@ from mmtt.stage import ShardJob, conclude, run
 from . import finders, parsers
 from .embeddings import gather_lineage, read_lineage
 from .finders import sidecar
-from .layout import Layout, salt
 from .photos import STAGE, Photo, read_photo, scan
 from .progress import Progress
 

@@ -16,7 +16,8 @@ import numpy as np
 from mmtt import html
 from mmtt.errors import UserError
 from mmtt.files import write_atomically
-from mmtt.manifest import read_columns, shard_paths
+from mmtt.layout import Layout
+from mmtt.manifest import passed, read_columns, shard_paths
 from mmtt.manipulator import FAMILIES
 from mmtt.recipe import SPLITS, Recipe
 from mmtt.record import Assignment, Rejection
@@ -24,8 +25,6 @@ from mmtt.regions import REGIONS
 from mmtt.shards import Lookup, read_table
 
 from . import examples, manipulators
-from .gates import passed
-from .layout import Layout
 
 REASONS = 3
 REASON_LETTERS = 240
@@ -59,7 +58,7 @@ def write_overview(layout: Layout) -> Path:
         UserError: a stage has not come to its end yet.
     """
     recipe = Recipe.load(layout.recipe)
-    pristine, accepted = read_columns(layout.pristine, _PRISTINE), passed(layout)
+    pristine, accepted = read_columns(layout.pristine, _PRISTINE), passed(layout.forged)
     forged = [row for row in read_columns(layout.forged, _FORGED) if row["record_id"] in accepted]
     splits = {row.record_id: row.split for row in read_table(layout.splits, Assignment)}
     refused = [row for stage in (layout.pristine, layout.plan, layout.forged) for row in _rejections(stage)]

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 from mmtt import images
 from mmtt.errors import Rejected, UserError
 from mmtt.ids import digest
+from mmtt.layout import Layout
 from mmtt.recipe import IngestSection
 from mmtt.record import Rejection
 
 from . import sources
 from .finders import sidecar
-from .layout import Layout
 
 STAGE = "ingest"
 

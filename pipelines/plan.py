@@ -18,6 +18,7 @@ from mmtt.errors import Rejected, UserError
 from mmtt.faces import Face
 from mmtt.files import lock, write_atomically
 from mmtt.ids import derived_id, digest
+from mmtt.layout import Layout
 from mmtt.licences import combine
 from mmtt.manifest import MANIFEST, Manifest, shard_paths
 from mmtt.manipulator import Manipulator, blame, decisive
@@ -31,7 +32,6 @@ from .donors import Candidate, Donors
 from .embeddings import faces_of, read_lineage
 from .identities import IdentitySummary, identify, mark
 from .ingest import bucket_of
-from .layout import Layout
 
 STAGE = "plan"
 VERSION = "1"

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from mmtt import images, masks
 from mmtt.errors import DamagedError, Rejected, UserError
+from mmtt.layout import Layout
 from mmtt.manifest import REJECTIONS, Manifest, environment, shard_paths
 from mmtt.manipulator import Manipulator
 from mmtt.masks import MaskRule
@@ -24,7 +25,6 @@ from mmtt.shards import Lookup, Shard, read_table
 
 from . import manipulators
 from .forge import Payload, forge_row
-from .layout import Layout
 from .plan import BASIS, require_fresh
 
 IMAGES = ("image", "mask", "alpha", "change")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mmtt.errors import UserError
 from mmtt.files import write_atomically
+from mmtt.layout import Layout
 
-from .layout import Layout
 from .sources import COLUMNS_HELP
 
 

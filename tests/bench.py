@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 from mmtt import images
 from mmtt.executors import processes, serial
 from mmtt.faces import TEMPLATES, Face, align, similarity
+from mmtt.layout import Layout
 from mmtt.manifest import read, shard_paths
 from mmtt.manipulator import finish
 from mmtt.recipe import Recipe
@@ -32,7 +33,6 @@ from pipelines import manipulators
 from pipelines.drawing import draw_person
 from pipelines.forge import forge, render_job
 from pipelines.ingest import ingest
-from pipelines.layout import Layout
 from pipelines.plan import plan
 from pipelines.progress import silent
 from tests.benchmarks import command, degrade, identities, learned_diffusion, learned_onnx

@@ -19,12 +19,12 @@ from mmtt import images, manipulator, regions
 from mmtt.executors import serial
 from mmtt.faces import Face
 from mmtt.ids import derived_id
+from mmtt.layout import Layout
 from mmtt.manipulator import Edit
 from mmtt.masks import MaskRule
 from mmtt.recipe import Recipe
 from mmtt.record import Record
 from pipelines.drawing import DrawnPerson, draw_person
-from pipelines.layout import Layout
 from tests.pipelines.shapes import random_face, random_photo
 
 DRAWN_PX = 512

@@ -5,11 +5,11 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 from mmtt.images import Gray
+from mmtt.layout import Layout
 from mmtt.recipe import IngestSection
 from mmtt.record import Rejection
 from mmtt.weights import Weights, require, sha256
 
-from ..layout import Layout
 from ..photos import Photo
 from . import celebamask_hq, facexlib
 from .seam import Cropped, FaceParser

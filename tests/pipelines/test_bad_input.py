@@ -21,12 +21,12 @@ from PIL import Image
 from mmtt import images
 from mmtt.errors import Rejected, UserError
 from mmtt.executors import serial
+from mmtt.layout import Layout
 from mmtt.manifest import Manifest, read_columns
 from mmtt.recipe import Recipe
 from mmtt.record import Lineage, Rejection
 from mmtt.shards import read_table
 from pipelines.ingest import ingest
-from pipelines.layout import Layout
 from pipelines.photos import read_photo
 from pipelines.progress import silent
 from tests.factories import drawn, source_row, tiny_dataset, write_sources

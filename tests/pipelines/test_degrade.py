@@ -21,6 +21,7 @@ from mmtt.errors import RecipeError, Rejected, UserError
 from mmtt.executors import processes, serial
 from mmtt.faces import transform
 from mmtt.files import file_sha256
+from mmtt.layout import Layout
 from mmtt.manifest import Manifest, read
 from mmtt.parsing import parsed_words
 from mmtt.recipe import Recipe
@@ -33,7 +34,6 @@ from pipelines.degradations.codecs import Jpeg
 from pipelines.degradations.geometry import Crop, Resize, Rotate
 from pipelines.degradations.photometric import Gamma
 from pipelines.degrade import Payload, apply, degrade, degraded, degraded_rows, shard_jobs
-from pipelines.layout import Layout
 from pipelines.progress import silent
 from tests.factories import build, make_forged_record, make_record, tiny_dataset
 
@@ -216,7 +216,7 @@ def test_a_forged_shard_that_changed_has_its_variants_made_again(made, tmp_path)
 WORKER = """
 import sys
 from pathlib import Path
-from pipelines.layout import Layout
+from mmtt.layout import Layout
 from pipelines.degrade import degrade
 from pipelines.progress import silent
 from mmtt.executors import serial

@@ -20,13 +20,13 @@ from mmtt.contract import Case, job, plan_case, violations
 from mmtt.errors import MissingDependency, RecipeError, Rejected, UserError
 from mmtt.executors import processes
 from mmtt.faces import Face
+from mmtt.layout import Layout
 from mmtt.manifest import read, shard_paths
 from mmtt.manipulator import finish
 from mmtt.recipe import Recipe
 from mmtt.weights import FOLDER, sha256
 from pipelines import manipulators
 from pipelines.forge import forge
-from pipelines.layout import Layout
 from pipelines.manipulators import diffusion_device, diffusion_pipes, prompts
 from pipelines.manipulators.region_holes import WORDS
 from pipelines.progress import silent
@@ -385,7 +385,7 @@ for name in ("torch", "diffusers", "transformers"):
 import numpy as np
 from pipelines import manipulators
 from pipelines.forge import forge
-from pipelines.layout import Layout
+from mmtt.layout import Layout
 from tests.factories import make_face
 for name, options in (("diffusion_inpaint", {INPAINT!r}), ("diffusion_edit", {EDIT!r})):
     made = manipulators.make(name, options, name)

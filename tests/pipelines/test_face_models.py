@@ -20,6 +20,7 @@ from mmtt.errors import RecipeError, UserError
 from mmtt.executors import processes, serial
 from mmtt.faces import Face
 from mmtt.landmarks import SCHEMES
+from mmtt.layout import Layout
 from mmtt.manifest import read, shard_paths
 from mmtt.recipe import IngestSection, Recipe
 from mmtt.record import Lineage
@@ -28,7 +29,6 @@ from mmtt.weights import FOLDER, Weights, sha256
 from pipelines import finders
 from pipelines.finders import facexlib, insightface
 from pipelines.ingest import ingest
-from pipelines.layout import Layout
 from pipelines.progress import silent
 from tests.factories import build, drawn, tiny_dataset, tiny_recipe
 from tests.support import tiny_facexlib, tiny_insightface
@@ -337,7 +337,7 @@ from mmtt.errors import MissingDependency
 from mmtt.executors import serial
 from mmtt.recipe import Recipe
 from pipelines.ingest import ingest
-from pipelines.layout import Layout
+from mmtt.layout import Layout
 from pipelines.progress import silent
 layout = Layout(Path({root!r}))
 try:

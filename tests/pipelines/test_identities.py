@@ -16,6 +16,7 @@ import yaml
 from mmtt import images
 from mmtt.errors import UserError
 from mmtt.executors import serial
+from mmtt.layout import Layout
 from mmtt.recipe import IdentitySection, Recipe
 from mmtt.record import Lineage
 from mmtt.shards import read_table, write_table
@@ -25,7 +26,6 @@ from pipelines.decisions import read_decisions
 from pipelines.embeddings import TooFewPairs, calibrate, faces_of, read_lineage
 from pipelines.identities import tell
 from pipelines.ingest import ingest
-from pipelines.layout import Layout
 from pipelines.neighbours import near_pairs
 from pipelines.plan import plan, require_fresh
 from pipelines.progress import silent

@@ -14,12 +14,12 @@ from mmtt.check import verify
 from mmtt.errors import LockedError
 from mmtt.executors import processes, serial
 from mmtt.files import file_sha256, lock
+from mmtt.layout import Layout
 from mmtt.manifest import Manifest, assemble_manifest, read, shard_paths
 from mmtt.recipe import Recipe
 from mmtt.record import Lineage, Record, Rejection
 from mmtt.shards import ShardWriter, read_footer, read_table, side_path, write_table
 from pipelines.ingest import bucket_of, ingest
-from pipelines.layout import Layout
 from pipelines.progress import silent
 from tests.factories import drawn, source_row, tiny_dataset, write_sources
 

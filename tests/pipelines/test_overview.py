@@ -17,11 +17,11 @@ import pytest
 
 from mmtt import html, images
 from mmtt.errors import UserError
+from mmtt.layout import Layout
 from mmtt.manifest import assemble_manifest
 from mmtt.record import Assignment, Record, Rejection
 from mmtt.shards import Footer, ShardWriter, side_path, write_table
 from pipelines import examples
-from pipelines.layout import Layout
 from pipelines.overview import write_overview
 
 SIDE_PX = 64

@@ -21,6 +21,7 @@ from mmtt.errors import MissingDependency, RecipeError, Rejected, UserError
 from mmtt.executors import serial
 from mmtt.faces import Face, align
 from mmtt.ids import digest
+from mmtt.layout import Layout
 from mmtt.manifest import REJECTIONS, read
 from mmtt.parsing import LABELS, WORDS, label_mask, parsed_words
 from mmtt.recipe import IngestSection, Recipe
@@ -29,7 +30,6 @@ from mmtt.shards import read_table
 from mmtt.weights import FOLDER, sha256
 from pipelines import parsers
 from pipelines.ingest import ingest
-from pipelines.layout import Layout
 from pipelines.parsers import Cropped, celebamask_hq, facexlib
 from pipelines.photos import Photo
 from pipelines.progress import silent

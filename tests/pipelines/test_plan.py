@@ -15,13 +15,13 @@ from PIL import Image
 
 from mmtt.errors import UserError
 from mmtt.executors import serial
+from mmtt.layout import Layout
 from mmtt.manifest import MANIFEST
 from mmtt.recipe import Recipe
 from mmtt.record import Assignment, Lineage, Rejection
 from mmtt.shards import read_table, write_table
 from pipelines.identities import tell
 from pipelines.ingest import bucket_of, ingest
-from pipelines.layout import Layout
 from pipelines.manipulators.recolour import Recolour
 from pipelines.plan import Planned, plan, require_fresh
 from pipelines.progress import silent

@@ -17,6 +17,7 @@ from mmtt import images
 from mmtt.errors import UserError
 from mmtt.executors import serial
 from mmtt.files import file_sha256
+from mmtt.layout import Layout
 from mmtt.manifest import Manifest, environment, read, shard_paths
 from mmtt.recipe import Recipe
 from mmtt.record import Lineage, Record
@@ -24,7 +25,6 @@ from mmtt.shards import Shard, ShardWriter, read_footer, read_table
 from pipelines import manipulators
 from pipelines.forge import forge
 from pipelines.ingest import ingest
-from pipelines.layout import Layout
 from pipelines.plan import plan
 from pipelines.progress import silent
 from pipelines.replay import _elsewhere, _judged, replay
@@ -387,9 +387,7 @@ def test_a_manifest_says_where_its_shards_were_made(built, stage):
 
 def test_shards_that_another_cpu_made_replay_within_rounding_and_stay_that_cpus(tmp_path):
     layout = tiny_dataset(tmp_path, 2, ("ageing", "attribute_warp"), plan={"splits": {"train": 1.0}})
-    code = (
-        "import sys; from pathlib import Path; from tests.factories import build; from pipelines.layout import Layout"
-    )
+    code = "import sys; from pathlib import Path; from tests.factories import build; from mmtt.layout import Layout"
     run = [sys.executable, "-c", f"{code}; build(Layout(Path(sys.argv[1])))", str(tmp_path)]
     subprocess.run(run, check=True, cwd=ROOT, env=os.environ | {"NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3"})
     there = Manifest.load(layout.forged).environment

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmtt.errors import Rejected, UserError
-from pipelines.layout import Layout, salt
+from mmtt.layout import Layout, salt
 from pipelines.sources import Source, load
 
 HEADER = "file,origin,licence"
