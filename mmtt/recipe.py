@@ -4,20 +4,18 @@ Bad recipes are refused whole: every wrong key, name and value is reported at on
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from mmtt.errors import RecipeError, did_you_mean
+from mmtt.errors import RecipeError
+from mmtt.settings import Section, Share, parse
 
 SPLITS = ("train", "validation", "test")
 
 
-M = TypeVar("M", bound=BaseModel)
-Share = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -33,12 +31,6 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-class Section(BaseModel):
-    """A part of the recipe: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class IngestSection(Section):
     """How photos become pristine records."""
 
@@ -48,7 +40,7 @@ class IngestSection(Section):
     )
     parsers: tuple[Literal["celebamask_hq", "facexlib"], ...] = ()
     embedder: Literal["none", "insightface"] = "none"
-    models: dict[str, Sha256] = {}  # digests that the user trusts in place of the known ones
+    models: dict[str, Sha256] = Field(default={})  # digests that the user trusts in place of the known ones
     faces: Literal["all", "largest"] = "largest"
     template: Literal["ffhq_512", "arcface_112"] = "ffhq_512"
     size_px: Literal[256, 512, 1024] = 512
@@ -103,7 +95,7 @@ class Entry(Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]*$")] = ""
     per_target: Annotated[int, Field(ge=1, le=100)] = 1
     share: Share = 1.0
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default={})
 
     @property
     def label(self) -> str:
@@ -150,6 +142,48 @@ class DegradeSection(Section):
     variants: tuple[Variant, ...] = ()
 
 
+Protocol = Literal["blind_then_verified", "paper", "informed"]
+
+
+class QualitySection(Section):
+    """When an answer is sent back, held or told; each rule is explained in `annotation/quality`."""
+
+    off: tuple[str, ...] = ()  # rules that are not applied
+    warn: tuple[str, ...] = ()  # rules that tell, but send nothing back
+    min_dwell_s: Annotated[float, Field(ge=0)] = 60
+    max_idle_s: Annotated[float, Field(gt=0)] = 1800
+    max_words_per_s: Annotated[float, Field(gt=0)] = 2.5
+    min_words: Annotated[int, Field(ge=0)] = 5
+    max_words: Annotated[int, Field(ge=1)] = 120
+    near_duplicate: Share = 0.92
+    template_share: Share = 0.6
+    monotone_share: Share = 0.6
+    choices_overlap: Share = 0.5
+    grounding_precision: Share = 0.5
+    check_score: Share = 0.6
+    min_checks: Annotated[int, Field(ge=1)] = 4
+    drift_lambda: Annotated[float, Field(gt=0, le=1)] = 0.2
+    drift_sigmas: Annotated[float, Field(gt=0)] = 3
+    rework_rounds: Annotated[int, Field(ge=0)] = 2
+
+
+class AnnotateSection(Section):
+    """Who is asked what about which records, and when an answer counts."""
+
+    protocol: Protocol = "blind_then_verified"
+    language: Literal["en", "zh"] = "en"
+    share: Share = 1.0  # of the forged records, drawn by digest
+    overlap: Annotated[int, Field(ge=1, le=20)] = 2
+    overlap_share: Share = 0.1  # of the records that are asked about: those that `overlap` people see
+    gold_share: Share = 0.03
+    catch_share: Share = 0.05
+    qualification_tasks: Annotated[int, Field(ge=0, le=200)] = 20
+    qualification_score: Share = 0.8
+    verify_share: Share = 1.0
+    min_agreement: Share = 0.5  # below it, two reports of one record go to adjudication
+    quality: QualitySection = QualitySection()
+
+
 class Tolerate(Section):
     """Share of items a stage may refuse before the command ends with exit code 3."""
 
@@ -169,6 +203,7 @@ class Recipe(Section):
     plan: PlanSection = PlanSection()
     forge: ForgeSection
     degrade: DegradeSection = DegradeSection()
+    annotate: AnnotateSection = AnnotateSection()
     tolerate: Tolerate = Tolerate()
 
     @classmethod
@@ -187,53 +222,3 @@ class Recipe(Section):
         if not isinstance(data, dict):
             raise RecipeError(f"{path} must hold keys and values; see the example that `mmtt init DIR` writes.")
         return parse(cls, data, str(path))
-
-
-def parse(model: type[M], data: Any, where: str) -> M:
-    """Validate plain data as a model.
-
-    Raises:
-        RecipeError: every fault, each naming its key and, for a wrong key, the nearest right one.
-    """
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        told = error.errors()
-        faults = [_sentence(fault, model) for fault in told if not _follows_from_another(fault, told)]
-        raise RecipeError("\n".join(f"{where}: {fault}" for fault in faults)) from None
-
-
-def _follows_from_another(fault: Any, told: Sequence[Any]) -> bool:
-    """A list whose items are at fault is also called too short: the bad ones are not counted."""
-    place = fault["loc"]
-    return fault["type"] == "too_short" and any(f["loc"][: len(place)] == place and f is not fault for f in told)
-
-
-def _sentence(fault: Any, model: type[BaseModel]) -> str:
-    location = [part for part in fault["loc"] if part != "[key]"]
-    key = ".".join(str(part) for part in location) or "the whole"
-    if fault["type"] == "extra_forbidden":
-        return f"'{key}' is not a key here.{did_you_mean(str(location[-1]), _fields_at(model, location[:-1]))}"
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    if fault["type"] == "literal_error":
-        expected = [word.strip("'") for word in re.split(r", | or ", fault["ctx"]["expected"])]
-        return f"'{key}' is {fault['input']!r}.{did_you_mean(str(fault['input']), expected)}"
-    if fault["type"] == "missing":
-        return f"'{key}' is missing."
-    return f"'{key}' is {_short(fault['input'])}: {message[:1].lower()}{message[1:]}."
-
-
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
-
-
-def _fields_at(model: type[BaseModel], location: list[Any]) -> list[str]:
-    """Names of the keys that are allowed at a place inside a model."""
-    for part in location:
-        if isinstance(part, int):
-            continue
-        inner = model.model_fields[part].annotation if part in model.model_fields else None
-        candidates = [inner, *getattr(inner, "__args__", ())]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
-    return list(model.model_fields)

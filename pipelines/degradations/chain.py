@@ -14,8 +14,9 @@ import yaml
 from mmtt.errors import RecipeError, Rejected, UserError, did_you_mean
 from mmtt.ids import digest
 from mmtt.images import Rgb
-from mmtt.recipe import DegradeSection, Variant, parse
+from mmtt.recipe import DegradeSection, Variant
 from mmtt.record import MASTER
+from mmtt.settings import parse
 
 from .codecs import Jpeg, Webp
 from .geometry import Crop, Interpolation, Resize, Rotate, unmoved, warp_image

@@ -13,7 +13,7 @@ from pydantic import PlainValidator
 
 from mmtt.faces import Matrix
 from mmtt.images import Rgb
-from mmtt.recipe import Section
+from mmtt.settings import Section
 
 Span = float | tuple[float, float]
 Whole = int | tuple[int, int]

@@ -13,7 +13,8 @@ from typing import Any
 
 from mmtt.errors import RecipeError, UserError, did_you_mean
 from mmtt.manipulator import Declaration, Manipulator
-from mmtt.recipe import Entry, parse
+from mmtt.recipe import Entry
+from mmtt.settings import parse
 
 GROUP = "mmtt.manipulators"
 

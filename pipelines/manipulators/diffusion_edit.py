@@ -18,8 +18,8 @@ from mmtt.faces import Face
 from mmtt.images import Rgb
 from mmtt.manipulator import Declaration, Edit, Job
 from mmtt.masks import MaskRule
-from mmtt.recipe import Section
 from mmtt.regions import REGIONS, Mask
+from mmtt.settings import Section
 
 from . import holes
 from .diffusion import Diffusion, Text, side_of

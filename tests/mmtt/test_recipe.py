@@ -5,7 +5,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from mmtt.errors import RecipeError, did_you_mean
-from mmtt.recipe import Recipe, parse
+from mmtt.recipe import Recipe
+from mmtt.settings import parse
 from pipelines import manipulators
 from pipelines.start import recipe_text
 from tests.factories import tiny_recipe

@@ -12,7 +12,8 @@ from PIL import Image
 
 from mmtt.errors import RecipeError, Rejected, UserError
 from mmtt.faces import invert, transform
-from mmtt.recipe import DegradeSection, parse
+from mmtt.recipe import DegradeSection
+from mmtt.settings import parse
 from pipelines.degradations.chain import (
     OPERATIONS,
     Chain,
