@@ -1,30 +1,107 @@
-"""Report: one text row, what one annotator wrote about one record."""
+"""Report: one text row, what one annotator wrote about one record; and how reports come to their records."""
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import pyarrow as pa
 
-from mmtt.record import SCHEMA_VERSION, Column, text
+from mmtt.errors import UserError
+from mmtt.record import SCHEMA_VERSION, Column, Record, text
+from mmtt.regions import REGIONS
+
+TEXT_ORIGINS = ("human", "human_translated", "human_edited", "model", "template")
+DWELL_EDGES_S = (0, 30, 60, 90, 120, 180, 300, 600)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What one annotator wrote about one record: who, when, how long, under which protocol."""
+    """What one annotator wrote about one record: who, when, how long, under which protocol.
+
+    Times are coarse on purpose: exact ones would tell one person from another.
+    """
 
     report_id: Annotated[str, text("24 hex digits; never changes.")]
     record_id: Annotated[str, text("The record that was looked at.")]
     image_sha256: Annotated[str, text("The very bytes that were seen; a join refuses a mismatch.")]
+    rank: Annotated[int, Column(pa.int32(), "0 for the report that stands for its record; others follow.")]
+    settled: Annotated[str, text("How it came to count: single, verified, edited or adjudicated.")]
     annotator: Annotated[str, text("Pseudonym.")]
     protocol: Annotated[str, text("blind_then_verified, paper or informed.")]
-    stage: Annotated[str, text("Stage of the protocol.")]
     verdict: Annotated[str, text("visible, none_visible, unusable or looks_pristine.")]
     regions: Annotated[list[str], Column(pa.list_(pa.string()), "Regions chosen, of the 21 words.")]
+    text_regions: Annotated[list[str], Column(pa.list_(pa.string()), "Regions that the text says look wrong.")]
+    difficulty: Annotated[int | None, Column(pa.int32(), "1 (seen at once) to 5 (hardly seen); null if not asked.")]
     text: Annotated[str, text("The report.")]
     language: Annotated[str, text("BCP 47 tag of the text.")]
     text_origin: Annotated[str, text("human, human_translated, human_edited, model or template.")]
-    original_text: Annotated[str | None, text("What this text was derived from, if it was.")] = None
-    started: Annotated[str, text("ISO 8601, UTC.")]
-    submitted: Annotated[str, text("ISO 8601, UTC.")]
-    dwell_s: Annotated[float, Column(pa.float32(), "Seconds spent on the task.")]
+    original_text: Annotated[str | None, text("The author's words, where another person edited them.")] = None
+    submitted: Annotated[str, text("Day, ISO 8601, UTC.")]
+    dwell_s: Annotated[int | None, Column(pa.int32(), "Seconds spent on it, at least; null if unknown.")]
+    derived_text: Annotated[str | None, text("A translation or shortening by a model; never in place of `text`.")] = (
+        None
+    )
+    derived_kind: Annotated[str | None, text("translation or shortening.")] = None
+    derived_language: Annotated[str | None, text("BCP 47 tag of `derived_text`.")] = None
+    derived_origin: Annotated[str | None, text("Origin of `derived_text`: human_translated, model or template.")] = None
+    derived_model_sha256: Annotated[str | None, text("Digest of the model's files.")] = None
+    derived_prompt_sha256: Annotated[str | None, text("Digest of the prompt and of how the model was run.")] = None
     schema_version: Annotated[int, Column(pa.int32(), "Version of these columns.")] = SCHEMA_VERSION
+
+
+def region_vector(words: Iterable[str]) -> list[int]:
+    """Return the 21-vector of some region words: 1 where the word is among them."""
+    named = set(words)
+    return [int(word in named) for word in REGIONS]
+
+
+def require_same_bytes(reports: Iterable[Report], image_sha256: Mapping[str, str]) -> None:
+    """Refuse reports about other pictures than those that the records hold.
+
+    Args:
+        reports: any reports.
+        image_sha256: of each record.
+
+    Raises:
+        UserError: a report's record is not there, or its picture is another one now.
+    """
+    for report in reports:
+        now = image_sha256.get(report.record_id)
+        if now is None:
+            raise UserError(f"Report {report.report_id} is about record {report.record_id}, which is not there.")
+        if now != report.image_sha256:
+            told = (
+                f"was written about a picture {report.image_sha256[:12]}…; record {report.record_id} holds {now[:12]}…"
+            )
+            raise UserError(f"Report {report.report_id} {told} Rebuild the reports, or restore the record.")
+
+
+def attach(
+    records: Iterable[Record], reports: Sequence[Report], agreement: Mapping[str, float | None]
+) -> Iterator[Record]:
+    """Yield records with the columns of their first report filled in; those without reports as they are.
+
+    Raises:
+        UserError: a report was written about another picture.
+    """
+    of: dict[str, list[Report]] = defaultdict(list)
+    for report in sorted(reports, key=lambda report: report.rank):
+        of[report.record_id].append(report)
+    for record in records:
+        found = of[record.record_id]
+        require_same_bytes(found, {record.record_id: record.image_sha256})
+        yield _attached(record, found, agreement.get(record.record_id)) if found else record
+
+
+def _attached(record: Record, reports: Sequence[Report], agreement: float | None) -> Record:
+    first = reports[0]
+    return replace(
+        record,
+        report=first.text,
+        report_regions=region_vector(first.regions),
+        text_origin=first.text_origin,
+        protocol=first.protocol,
+        report_count=len(reports),
+        agreement=agreement,
+    )

@@ -1,7 +1,6 @@
 """The pipelines' commands: argument parsing, progress and summaries, nothing else."""
 
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -11,13 +10,13 @@ import typer
 from mmtt.executors import executor
 from mmtt.layout import Layout
 from mmtt.manifest import REJECTIONS
+from mmtt.progress import for_person
 from mmtt.recipe import Recipe
 from mmtt.record import Rejection
 from mmtt.shards import read_table
 
 from . import cli_programs
 from .cli_programs import AsJson, Directory, open_dataset
-from .progress import Progress, bar, silent
 
 if TYPE_CHECKING:
     from .plan import Planned
@@ -139,14 +138,10 @@ class _Outcome(NamedTuple):
             typer.echo(f"  more than the recipe's `tolerate` allows ({self.tolerated:g}); all are in {where}")
 
 
-def _progress(title: str) -> Progress:
-    return bar(title) if sys.stderr.isatty() else silent
-
-
 def _run_ingest(layout: Layout, recipe: Recipe, workers: int) -> _Outcome:
     from .ingest import ingest as run
 
-    manifest = run(layout, recipe, executor(workers), _progress("ingest"))
+    manifest = run(layout, recipe, executor(workers), for_person("ingest: shards"))
     refused = read_table(layout.pristine / REJECTIONS, Rejection)
     return _Outcome("ingest", manifest.rows, refused, recipe.tolerate.ingest, layout.pristine)
 
@@ -161,7 +156,7 @@ def _run_plan(layout: Layout, recipe: Recipe) -> "tuple[Planned, _Outcome]":
 def _run_forge(layout: Layout, recipe: Recipe, workers: int) -> _Outcome:
     from .forge import forge as run
 
-    manifest = run(layout, recipe, executor(workers), _progress("forge"))
+    manifest = run(layout, recipe, executor(workers), for_person("forge: shards"))
     refused = read_table(layout.forged / REJECTIONS, Rejection)
     # What a gate refused is in the shards, and counted in the manifest's rows.
     gated = sum(row.stage == "gate" for row in refused)
@@ -171,7 +166,7 @@ def _run_forge(layout: Layout, recipe: Recipe, workers: int) -> _Outcome:
 def _run_degrade(layout: Layout, recipe: Recipe, workers: int) -> _Outcome:
     from .degrade import degrade as run
 
-    manifest = run(layout, recipe, executor(workers), _progress("degrade"))
+    manifest = run(layout, recipe, executor(workers), for_person("degrade: shards"))
     refused = read_table(layout.degraded / REJECTIONS, Rejection)
     return _Outcome("degrade", manifest.rows, refused, recipe.tolerate.degrade, layout.degraded)
 

@@ -19,6 +19,7 @@ from mmtt.files import file_sha256, lock
 from mmtt.ids import digest
 from mmtt.layout import Layout
 from mmtt.manifest import MANIFEST, Manifest, ShardInfo
+from mmtt.progress import Progress
 from mmtt.recipe import Recipe
 from mmtt.record import MASTER, Record, Rejection
 from mmtt.shards import Shard
@@ -27,7 +28,6 @@ from mmtt.stage import ShardJob, conclude, run
 from .degradations.chain import Chain, chains, draw, from_json, through, to_json
 from .degradations.geometry import coverage, is_identity, warp_image, warp_mask
 from .degradations.operation import Move
-from .progress import Progress
 
 STAGE = "degrade"
 VERSION = "1"

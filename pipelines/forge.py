@@ -23,6 +23,7 @@ from mmtt.ids import digest
 from mmtt.layout import Layout
 from mmtt.manifest import Manifest, shard_paths
 from mmtt.manipulator import Declaration, Edit, Job, Manipulator, blame
+from mmtt.progress import Progress
 from mmtt.recipe import Entry, Recipe
 from mmtt.record import Note, PlanRow, Record, Rejection
 from mmtt.shards import Lookup, read_rows, read_table
@@ -32,7 +33,6 @@ from . import manipulators
 from .forged import forged_record
 from .gates import gate
 from .plan import require_fresh
-from .progress import Progress
 
 STAGE = "forge"
 VERSION = "1"

@@ -24,6 +24,7 @@ from mmtt.layout import Layout, salt
 from mmtt.licences import obligations
 from mmtt.manifest import Manifest
 from mmtt.parsing import parsed_words
+from mmtt.progress import Progress
 from mmtt.recipe import IngestSection, Recipe
 from mmtt.record import Lineage, Record, Rejection
 from mmtt.shards import Footer, Lookup, read_footer, read_table, side_path
@@ -33,7 +34,6 @@ from . import finders, parsers
 from .embeddings import gather_lineage, read_lineage
 from .finders import sidecar
 from .photos import STAGE, Photo, read_photo, scan
-from .progress import Progress
 
 VERSION = "1"
 

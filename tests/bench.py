@@ -26,6 +26,7 @@ from mmtt.faces import TEMPLATES, Face, align, similarity
 from mmtt.layout import Layout
 from mmtt.manifest import read, shard_paths
 from mmtt.manipulator import finish
+from mmtt.progress import silent
 from mmtt.recipe import Recipe
 from mmtt.record import PlanRow
 from mmtt.shards import Lookup, read_table
@@ -34,7 +35,6 @@ from pipelines.drawing import draw_person
 from pipelines.forge import forge, render_job
 from pipelines.ingest import ingest
 from pipelines.plan import plan
-from pipelines.progress import silent
 from tests.benchmarks import command, degrade, identities, learned_diffusion, learned_onnx
 from tests.factories import source_row, tiny_dataset, write_sources
 

@@ -178,10 +178,10 @@ def write_sources(root: Path, rows: Sequence[dict[str, str]]) -> None:
 
 def build(layout: Layout, executor: Any = serial) -> Recipe:
     """Ingest, plan and forge a dataset, as `mmtt build` does but for the overview; return its recipe."""
+    from mmtt.progress import silent
     from pipelines.forge import forge
     from pipelines.ingest import ingest
     from pipelines.plan import plan
-    from pipelines.progress import silent
 
     recipe = Recipe.load(layout.recipe)
     ingest(layout, recipe, executor, silent)

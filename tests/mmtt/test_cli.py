@@ -18,7 +18,7 @@ from mmtt.files import lock
 from mmtt.recipe import Recipe
 from mmtt.schema import card_table
 from pipelines.ingest import ingest
-from pipelines.progress import silent
+from mmtt.progress import silent
 from tests.factories import tiny_dataset, tiny_recipe
 
 REPO = Path(__file__).parents[2]

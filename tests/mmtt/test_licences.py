@@ -11,7 +11,7 @@ from mmtt.record import PlanRow, Rejection
 from mmtt.shards import read_table
 from pipelines.ingest import ingest
 from pipelines.plan import plan
-from pipelines.progress import silent
+from mmtt.progress import silent
 from tests.factories import source_row, tiny_dataset, write_sources
 
 PARTS = ("photo", "donor", "code", "weights")

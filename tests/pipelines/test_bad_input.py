@@ -23,12 +23,12 @@ from mmtt.errors import Rejected, UserError
 from mmtt.executors import serial
 from mmtt.layout import Layout
 from mmtt.manifest import Manifest, read_columns
+from mmtt.progress import silent
 from mmtt.recipe import Recipe
 from mmtt.record import Lineage, Rejection
 from mmtt.shards import read_table
 from pipelines.ingest import ingest
 from pipelines.photos import read_photo
-from pipelines.progress import silent
 from tests.factories import drawn, source_row, tiny_dataset, write_sources
 
 ROOT = Path(__file__).parents[2]

@@ -24,6 +24,7 @@ from mmtt.files import file_sha256
 from mmtt.layout import Layout
 from mmtt.manifest import Manifest, read
 from mmtt.parsing import parsed_words
+from mmtt.progress import silent
 from mmtt.recipe import Recipe
 from mmtt.record import Record, Rejection
 from mmtt.schema import from_table, to_table
@@ -34,7 +35,6 @@ from pipelines.degradations.codecs import Jpeg
 from pipelines.degradations.geometry import Crop, Resize, Rotate
 from pipelines.degradations.photometric import Gamma
 from pipelines.degrade import Payload, apply, degrade, degraded, degraded_rows, shard_jobs
-from pipelines.progress import silent
 from tests.factories import build, make_forged_record, make_record, tiny_dataset
 
 CODED = {"name": "coded", "chain": [{"op": "jpeg", "quality": [60, 90]}, {"op": "noise", "sigma": [2, 4]}]}
@@ -218,7 +218,7 @@ import sys
 from pathlib import Path
 from mmtt.layout import Layout
 from pipelines.degrade import degrade
-from pipelines.progress import silent
+from mmtt.progress import silent
 from mmtt.executors import serial
 from mmtt.recipe import Recipe
 layout = Layout(Path(sys.argv[1]))

@@ -23,13 +23,13 @@ from mmtt.faces import Face
 from mmtt.layout import Layout
 from mmtt.manifest import read, shard_paths
 from mmtt.manipulator import finish
+from mmtt.progress import silent
 from mmtt.recipe import Recipe
 from mmtt.weights import FOLDER, sha256
 from pipelines import manipulators
 from pipelines.forge import forge
 from pipelines.manipulators import diffusion_device, diffusion_pipes, prompts
 from pipelines.manipulators.region_holes import WORDS
-from pipelines.progress import silent
 from pipelines.replay import replay
 from tests.factories import build, tiny_dataset
 from tests.pipelines.shapes import random_face, random_photo

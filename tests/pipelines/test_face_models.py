@@ -22,6 +22,7 @@ from mmtt.faces import Face
 from mmtt.landmarks import SCHEMES
 from mmtt.layout import Layout
 from mmtt.manifest import read, shard_paths
+from mmtt.progress import silent
 from mmtt.recipe import IngestSection, Recipe
 from mmtt.record import Lineage
 from mmtt.shards import read_table
@@ -29,7 +30,6 @@ from mmtt.weights import FOLDER, Weights, sha256
 from pipelines import finders
 from pipelines.finders import facexlib, insightface
 from pipelines.ingest import ingest
-from pipelines.progress import silent
 from tests.factories import build, drawn, tiny_dataset, tiny_recipe
 from tests.support import tiny_facexlib, tiny_insightface
 
@@ -338,7 +338,7 @@ from mmtt.executors import serial
 from mmtt.recipe import Recipe
 from pipelines.ingest import ingest
 from mmtt.layout import Layout
-from pipelines.progress import silent
+from mmtt.progress import silent
 layout = Layout(Path({root!r}))
 try:
     print(ingest(layout, Recipe.load(layout.recipe), serial, silent).rows)

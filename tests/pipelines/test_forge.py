@@ -26,12 +26,12 @@ from mmtt.layout import Layout
 from mmtt.manifest import passed, read
 from mmtt.manipulator import Declaration, Edit, Manipulator, decisive
 from mmtt.masks import MaskRule
+from mmtt.progress import silent
 from mmtt.recipe import Recipe
 from mmtt.record import Lineage, Note, Rejection
 from mmtt.shards import read_table
 from pipelines import manipulators
 from pipelines.forge import forge
-from pipelines.progress import silent
 from pipelines.replay import replay
 from tests.factories import build, tiny_dataset
 

@@ -17,6 +17,7 @@ from mmtt import images
 from mmtt.errors import UserError
 from mmtt.executors import serial
 from mmtt.layout import Layout
+from mmtt.progress import silent
 from mmtt.recipe import IdentitySection, Recipe
 from mmtt.record import Lineage
 from mmtt.shards import read_table, write_table
@@ -28,7 +29,6 @@ from pipelines.identities import tell
 from pipelines.ingest import ingest
 from pipelines.neighbours import near_pairs
 from pipelines.plan import plan, require_fresh
-from pipelines.progress import silent
 from tests.factories import drawn, source_row, tiny_dataset, write_sources
 
 HOSTILE = "</figcaption><script>alert('x')</script>\" onerror=\"x"

@@ -16,11 +16,11 @@ from mmtt.executors import processes, serial
 from mmtt.files import file_sha256, lock
 from mmtt.layout import Layout
 from mmtt.manifest import Manifest, assemble_manifest, read, shard_paths
+from mmtt.progress import silent
 from mmtt.recipe import Recipe
 from mmtt.record import Lineage, Record, Rejection
 from mmtt.shards import ShardWriter, read_footer, read_table, side_path, write_table
 from pipelines.ingest import bucket_of, ingest
-from pipelines.progress import silent
 from tests.factories import drawn, source_row, tiny_dataset, write_sources
 
 

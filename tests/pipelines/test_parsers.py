@@ -24,6 +24,7 @@ from mmtt.ids import digest
 from mmtt.layout import Layout
 from mmtt.manifest import REJECTIONS, read
 from mmtt.parsing import LABELS, WORDS, label_mask, parsed_words
+from mmtt.progress import silent
 from mmtt.recipe import IngestSection, Recipe
 from mmtt.record import Lineage, Rejection
 from mmtt.shards import read_table
@@ -32,7 +33,6 @@ from pipelines import parsers
 from pipelines.ingest import ingest
 from pipelines.parsers import Cropped, celebamask_hq, facexlib
 from pipelines.photos import Photo
-from pipelines.progress import silent
 from pipelines.sources import Source
 from tests.factories import build, drawn, make_face, source_row, tiny_dataset, tiny_recipe, write_sources
 

@@ -17,6 +17,7 @@ from mmtt.errors import UserError
 from mmtt.executors import serial
 from mmtt.layout import Layout
 from mmtt.manifest import MANIFEST
+from mmtt.progress import silent
 from mmtt.recipe import Recipe
 from mmtt.record import Assignment, Lineage, Rejection
 from mmtt.shards import read_table, write_table
@@ -24,7 +25,6 @@ from pipelines.identities import tell
 from pipelines.ingest import bucket_of, ingest
 from pipelines.manipulators.recolour import Recolour
 from pipelines.plan import Planned, plan, require_fresh
-from pipelines.progress import silent
 from tests.factories import drawn, source_row, tiny_dataset, write_sources
 from tests.support import stand_in
 

@@ -19,6 +19,7 @@ from mmtt.executors import serial
 from mmtt.files import file_sha256
 from mmtt.layout import Layout
 from mmtt.manifest import Manifest, environment, read, shard_paths
+from mmtt.progress import silent
 from mmtt.recipe import Recipe
 from mmtt.record import Lineage, Record
 from mmtt.shards import Shard, ShardWriter, read_footer, read_table
@@ -26,7 +27,6 @@ from pipelines import manipulators
 from pipelines.forge import forge
 from pipelines.ingest import ingest
 from pipelines.plan import plan
-from pipelines.progress import silent
 from pipelines.replay import _elsewhere, _judged, replay
 from tests.factories import build, make_forged_record, source_row, tiny_dataset, write_sources
 

@@ -18,12 +18,12 @@ from mmtt.errors import UserError
 from mmtt.executors import serial
 from mmtt.files import replacing
 from mmtt.manifest import shard_paths
+from mmtt.progress import silent
 from mmtt.recipe import Recipe
 from mmtt.record import Record
 from mmtt.shards import Lookup, Shard, ShardWriter, read_footer
 from pipelines.forge import forge, render_job
 from pipelines.plan import plan
-from pipelines.progress import silent
 from pipelines.replay import replay
 from tests.factories import build, source_row, tiny_dataset, write_sources
 

@@ -1,0 +1,118 @@
+"""Desk: one dataset's annotation, opened. Where its files lie, what is in them, and what follows from them.
+
+DIR/private/annotation/
+  log.sqlite         everything that was sent or seen: see `log`
+  people.csv         who is behind a pseudonym
+  pictures/          what annotators see, under opaque names; nothing else may lie there
+  connection.json    the server's address and token
+  studio/            data of a server that `mmtt annotate serve` runs
+DIR/reports/         reports that count, translations of them, and what was refused
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from mmtt.errors import UserError
+from mmtt.files import lock
+from mmtt.layout import Layout, locate, salt
+from mmtt.recipe import AnnotateSection, Recipe
+
+from . import history, people, quality, selection, standing
+from .answers import Answer
+from .log import Log
+from .selection import Chosen, Subject
+from .standing import Standing
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One dataset's annotation. What is derived is derived once, from the log as it was then."""
+
+    layout: Layout
+    recipe: Recipe
+    log: Log
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of annotation lies."""
+        return folder(self.layout)
+
+    @property
+    def settings(self) -> AnnotateSection:
+        """What the recipe says of annotation."""
+        return self.recipe.annotate
+
+    @property
+    def secret(self) -> str:
+        """What keeps the names of tasks from being guessed."""
+        return salt(self.layout)
+
+    @cached_property
+    def people(self) -> people.People:
+        """Who annotates."""
+        return people.load(self.folder)
+
+    @cached_property
+    def subjects(self) -> list[Subject]:
+        """What may be asked about."""
+        return selection.subjects(self.layout.pristine, self.layout.forged)
+
+    @cached_property
+    def chosen(self) -> list[Chosen]:
+        """What is asked, as what, of how many people."""
+        return selection.choose(self.subjects, self.settings, self.recipe.seed)
+
+    @cached_property
+    def answers(self) -> list[Answer]:
+        """Every answer so far, in its latest version."""
+        languages = {person.pseudonym: person.language for person in self.people}
+        return history.answers(self.log, self.people, self.subjects, self.settings.protocol, languages)
+
+    @cached_property
+    def findings(self) -> list[quality.Finding]:
+        """What the quality rules found, without what a person waived."""
+        found = quality.inspect(self.answers, self.settings.quality, self.settings)
+        waived = {(event.subject, event.header["rule"]) for event in self.log.events("waived")}
+        return [finding for finding in found if (finding.uid, finding.rule) not in waived]
+
+    @cached_property
+    def standing(self) -> Standing:
+        """Where every answer stands, and what has to be asked next."""
+        return standing.standing(self.answers, self.findings, self.settings, self.recipe.seed)
+
+
+def folder(layout: Layout) -> Path:
+    """Return where everything of a dataset's annotation lies; made, for its owner alone, where it is missing."""
+    path = layout.root / "private" / "annotation"
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.chmod(0o700)
+    return path
+
+
+@contextmanager
+def open_desk(directory: Path, *, write: bool = False) -> Iterator[Desk]:
+    """Open a dataset's annotation; to write in it, one process at a time.
+
+    Raises:
+        UserError: no dataset, or nothing forged yet. LockedError: another process writes.
+    """
+    layout = locate(directory)
+    recipe = Recipe.load(layout.recipe)
+    if not (layout.forged / "manifest.json").exists():
+        raise UserError(f"{layout.root} has nothing to ask about yet. Run `mmtt build {layout.recipe}` first.")
+    if not write:
+        yield from _opened(layout, recipe)
+    else:
+        with lock(folder(layout)):
+            yield from _opened(layout, recipe)
+
+
+def _opened(layout: Layout, recipe: Recipe) -> Iterator[Desk]:
+    log = Log(folder(layout) / "log.sqlite")
+    try:
+        yield Desk(layout, recipe, log)
+    finally:
+        log.close()

@@ -1,0 +1,134 @@
+"""Pull: brings what people answered into the log. Reading a window twice does no harm: what is known is passed over.
+
+Usually only tasks that changed are asked for, by the server's own clock, with a look back in case that clock was set.
+Once a day everything is: deletions and quiet changes of ownership do not show in a task's time.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mmtt.errors import UserError
+
+from .log import Event, Log, New
+from .projects import known
+from .studio import Studio
+
+LOOK_BACK = timedelta(minutes=10)
+FULL_EVERY = timedelta(days=1)
+_FULL = "reconciled"
+
+# What is kept of an annotation: what was said, by whom, when, and what tells of tampering. Never names or addresses.
+_KEPT = (
+    "unique_id", "completed_by", "updated_by", "result", "was_cancelled", "ground_truth", "created_at", "updated_at",
+    "draft_created_at", "lead_time", "parent_annotation", "last_action",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What a pull came to: annotations read, new ones, changed ones, those that vanished, tasks that are not ours."""
+
+    read: int = 0
+    new: int = 0
+    changed: int = 0
+    vanished: int = 0
+    foreign: int = 0
+    full: bool = False
+
+
+def pull(studio: Studio, log: Log, *, full: bool = False, now: datetime | None = None) -> Pulled:
+    """Read every project that the log knows; return what was found.
+
+    Args:
+        studio: the server.
+        log: where to append.
+        full: read everything, whatever changed.
+        now: our own time, which only decides whether the daily full read is due.
+
+    Raises:
+        UserError: there is no project yet, or one was deleted on the server. What was read before is in the log.
+    """
+    projects = known(log)
+    if not projects:
+        raise UserError(f"{log.path.parent} knows no project. `mmtt annotate push` makes them first.")
+    now = now or datetime.now(UTC)
+    full = full or _is_due(log.mark(_FULL), now)
+    keys = {event.subject for event in log.events("task")}
+    latest = {event.subject: event for event in log.events("answer", "vanished")}
+    read = [_Reader(studio, log, name, number, keys, latest) for name, number in projects.items()]
+    for reader in read:
+        reader.read(full)
+    if full:
+        log.set_marks({_FULL: now.isoformat()})
+    sums = {name: sum(getattr(r, name) for r in read) for name in ("seen", "new", "changed", "vanished", "foreign")}
+    return Pulled(sums["seen"], sums["new"], sums["changed"], sums["vanished"], sums["foreign"], full)
+
+
+def _is_due(mark: str | None, now: datetime) -> bool:
+    return mark is None or abs(now - datetime.fromisoformat(mark)) >= FULL_EVERY
+
+
+class _Reader:
+    """Reads one project."""
+
+    def __init__(
+        self, studio: Studio, log: Log, name: str, number: int, keys: set[str], latest: dict[str, Event]
+    ) -> None:
+        self._studio, self._log, self._name, self._number = studio, log, name, number
+        self._keys, self._latest = keys, latest
+        self._uids: set[str] = set()
+        self.new = self.changed = self.vanished = self.foreign = 0
+
+    @property
+    def seen(self) -> int:
+        return len(self._uids)
+
+    def read(self, full: bool) -> None:
+        mark = self._log.mark(f"cursor {self._name}")
+        if full or mark is None:
+            remotes = self._studio.index(self._number)
+        else:
+            remotes = self._studio.changed(self._number, datetime.fromisoformat(mark) - LOOK_BACK)
+        self.foreign = sum(remote.key not in self._keys for remote in remotes)
+        answered = [remote.id for remote in remotes if remote.annotations and remote.key in self._keys]
+        for tasks in self._studio.export(self._number, answered):
+            self._log.append(self._news(tasks))
+        if full:
+            self._log.append(self._vanished())
+        if remotes:
+            # Only now: a pull that was killed reads this window again.
+            moment = max(remote.updated for remote in remotes).astimezone(UTC).isoformat(timespec="microseconds")
+            # A full read may set it back: a server's clock that once ran ahead must not blind us for good.
+            self._log.set_marks({f"cursor {self._name}": moment if full else max(moment, mark or "")})
+
+    def _news(self, tasks: Iterable[Mapping[str, Any]]) -> list[New]:
+        events = []
+        for task in sorted(tasks, key=lambda task: int(task["id"])):
+            key = task["data"].get("key")
+            told = task["annotations"] if key in self._keys else []  # anybody there may edit a task's data
+            for annotation in sorted(told, key=lambda a: (a["created_at"], a["unique_id"])):
+                uid = annotation["unique_id"]
+                self._uids.add(uid)
+                payload = {name: annotation.get(name) for name in _KEPT}
+                if self._is_news(uid, key, payload):
+                    events.append(New("answer", uid, {"task": key, "project": self._name}, payload))
+        return events
+
+    def _is_news(self, uid: str, key: str, payload: Mapping[str, Any]) -> bool:
+        before = self._latest.get(uid)
+        if before is None:
+            self.new += 1
+            return True
+        if before.kind == "answer" and before.header["task"] == key and before.payload in (None, payload):
+            return False  # also when its payload was erased: what was erased does not come back
+        self.changed += 1
+        return True
+
+    def _vanished(self) -> list[New]:
+        """Answers of this project that a full read did not find, each told once."""
+        mine = [uid for uid, e in self._latest.items() if e.kind == "answer" and e.header["project"] == self._name]
+        gone: Sequence[str] = sorted(set(mine) - self._uids)
+        self.vanished = len(gone)
+        return [New("vanished", uid, {"project": self._name}) for uid in gone]

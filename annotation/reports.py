@@ -1,0 +1,127 @@
+"""Reports: what counts, as the table that strangers read, and beside it what was refused, and why.
+
+The table is a pure function of log, people and recipe: however often it was pulled, the bytes are the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+
+from mmtt.lexicon import claimed
+
+from mmtt.ids import derived_id
+from mmtt.record import Rejection
+from mmtt.regions import REGIONS
+from mmtt.reports import DWELL_EDGES_S, Report, require_same_bytes
+from mmtt.shards import read_table, write_table
+
+from .answers import Answer
+from .desk import Desk
+from .history import version
+from .log import New
+from .quality.time import spells
+from .standing import Settled
+
+REPORTS, REJECTIONS, DERIVED = "reports.parquet", "rejections.parquet", "derived.parquet"
+_REFUSED = ("returned", "held", "doubted", "skipped")
+
+
+def write(desk: Desk) -> tuple[list[Report], list[Rejection]]:
+    """Write the tables of a dataset's reports, and note in the log which versions were accepted.
+
+    Raises:
+        UserError: a record holds another picture than was written about.
+    """
+    made = reports(desk)
+    require_same_bytes(made, {subject.record_id: subject.image_sha256 for subject in desk.subjects})
+    refused = rejections(desk)
+    folder = desk.layout.root / "reports"
+    made = with_derived(made, folder / DERIVED)
+    write_table(folder / REJECTIONS, refused, Rejection)
+    write_table(folder / REPORTS, made, Report)
+    _note_accepted(desk, [settled.answer.uid for found in desk.standing.settled.values() for settled in found])
+    return made, refused
+
+
+def reports(desk: Desk) -> list[Report]:
+    """Return the reports that count, by record and rank."""
+    writes = {person.pseudonym: person.writes for person in desk.people}
+    ordered = sorted(desk.answers, key=lambda answer: (answer.submitted, answer.uid))
+    dwell = {uid: spell.dwell for uid, spell in spells(ordered).items()}
+    return [
+        _report(settled, rank, dwell[settled.answer.uid], writes)
+        for _, found in sorted(desk.standing.settled.items())
+        for rank, settled in enumerate(found)
+    ]
+
+
+def _report(settled: Settled, rank: int, dwell: float | None, writes: Mapping[str, str]) -> Report:
+    answer = settled.answer
+    return Report(
+        report_id=derived_id("report", answer.record_id, answer.uid),
+        record_id=answer.record_id,
+        image_sha256=answer.image_sha256,
+        rank=rank,
+        settled=settled.how,
+        annotator=answer.annotator,
+        protocol=answer.protocol,
+        verdict=answer.verdict or "",
+        regions=[word for word in REGIONS if word in answer.regions],
+        text_regions=list(claimed(answer.text, answer.language)),
+        difficulty=answer.difficulty,
+        text=answer.text,
+        language=answer.language,
+        text_origin=_origin(settled, writes),
+        original_text=settled.original,
+        submitted=answer.submitted.date().isoformat(),
+        dwell_s=None if dwell is None else max((edge for edge in DWELL_EDGES_S if edge <= dwell), default=0),
+    )
+
+
+def _origin(settled: Settled, writes: Mapping[str, str]) -> str:
+    """Who wrote the text: a machine's words stay a machine's, whoever looked at them."""
+    hands = [writes.get(name, "human") for name in (settled.editor, settled.answer.annotator) if name is not None]
+    machine = [hand for hand in hands if hand != "human"]
+    return machine[0] if machine else "human_edited" if settled.original is not None else "human"
+
+
+def rejections(desk: Desk) -> list[Rejection]:
+    """Return a row for each answer that does not count (yet), with what the rules found."""
+    told: dict[str, list[str]] = {}
+    for finding in desk.findings:
+        if finding.uid is not None and finding.effect != "tell":
+            told.setdefault(finding.uid, []).append(finding.rule)
+    found = [_rejection(a, desk.standing.status.get(a.uid, ""), told.get(a.uid, ())) for a in desk.answers]
+    refused = [row for row in found if row is not None]
+    return sorted(refused, key=lambda row: (row.record_id or "", row.code, row.detail))
+
+
+def _rejection(answer: Answer, status: str, rules: Sequence[str]) -> Rejection | None:
+    if status not in _REFUSED:
+        return None
+    detail = f"{answer.annotator}: {', '.join(sorted(set(rules))) or 'no answer'}"
+    return Rejection(stage="annotate", code=status, detail=detail, record_id=answer.record_id)
+
+
+def with_derived(made: Sequence[Report], path: Path) -> list[Report]:
+    """Return reports with what was derived of the very same words before (see `translate`)."""
+    if not path.exists():
+        return list(made)
+    derived = {(row.report_id, row.text): row for row in read_table(path, Report)}
+    return [derived_of(report, derived.get((report.report_id, report.text))) for report in made]
+
+
+def derived_of(report: Report, source: Report | None) -> Report:
+    """Return a report with the derived columns of another; as it is without one."""
+    if source is None:
+        return report
+    names = [field.name for field in fields(Report) if field.name.startswith("derived_")]
+    return replace(report, **{name: getattr(source, name) for name in names})
+
+
+def _note_accepted(desk: Desk, uids: Sequence[str]) -> None:
+    """Log which version of each answer counted, so that a later change of it shows."""
+    known = {event.subject for event in desk.log.events("accepted")}
+    latest = {e.subject: e.payload for e in desk.log.events("answer") if e.payload is not None}
+    news = [uid for uid in sorted(set(uids) - known) if uid in latest]
+    desk.log.append(New("accepted", uid, {}, {"version": version(latest[uid])}) for uid in news)

@@ -1,0 +1,207 @@
+"""Standing: where every answer stands, and so what has to be asked next. Derived anew from log and recipe each time.
+
+A describe answer is *returned* (to its author's rework), *held* (until a person decides), *superseded* (by its rework),
+*skipped*, or *accepted*. Accepted ones are verified by another person where the protocol says so; what two people, or
+author and verifier, disagree about is adjudicated. One report of each record counts: adjudicated before verified before
+single, and among equals the one nearest to all others.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from mmtt.recipe import AnnotateSection
+
+from .agreement import disputed
+from .answers import Answer, Kind
+from .protocols import FALSE_POSITIVE, PROTOCOLS, VISIBLE, StageName
+from .quality import Finding
+from .selection import draw
+
+# Rules that doubt what was said, not who said it or how: another pair of eyes settles that.
+DOUBTS = frozenset({"grounding", "contradiction"})
+# Rules after which the work is simply asked of somebody else.
+WASTED = frozenset({"self_verified", "qualification"})
+_REPORTS = frozenset({Kind.ORDINARY, Kind.GOLD, Kind.REWORK})
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A report that counts, and how it came to count: `single`, `verified`, `edited` or `adjudicated`."""
+
+    answer: Answer
+    how: str
+    original: str | None = None  # the author's words, where a verifier edited them
+    editor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where everything stands.
+
+    status: of each describe answer, by uid. returned: answers and the messages that go with them. wasted: for each
+    task, how many answers cannot be used. settled: reports that count, of each record, the one that is taken first.
+    """
+
+    status: Mapping[str, str] = field(default_factory=dict)
+    returned: Sequence[tuple[Answer, Sequence[str]]] = ()
+    to_verify: Sequence[Answer] = ()
+    to_adjudicate: Mapping[str, Sequence[Answer]] = field(default_factory=dict)
+    wasted: Mapping[str, int] = field(default_factory=dict)
+    settled: Mapping[str, Sequence[Settled]] = field(default_factory=dict)
+
+
+def standing(answers: Sequence[Answer], findings: Iterable[Finding], settings: AnnotateSection, seed: int) -> Standing:
+    """Derive where everything stands.
+
+    Args:
+        answers: all answers, each in its latest version.
+        findings: what the quality rules found and no person waived.
+        settings: the recipe's.
+        seed: the recipe's; draws who is verified where not everybody is.
+    """
+    found: dict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        if finding.uid is not None:
+            found[finding.uid].append(finding)
+    ordered = sorted(answers, key=lambda answer: (answer.submitted, answer.uid))
+    described = [answer for answer in ordered if answer.stage == StageName.DESCRIBE]
+    reworked = {answer.about for answer in described if answer.about is not None and not answer.skipped}
+    status = {a.uid: _status(a, found[a.uid], a.uid in reworked, settings) for a in described}
+    by_record = _by_record(a for a in described if status[a.uid] in ("accepted", "doubted") and a.kind in _REPORTS)
+    outcomes = _Outcomes(ordered, found)
+    disputes = _disputes(by_record, status, outcomes, settings)
+    return Standing(
+        status=status,
+        returned=[(a, _messages(found[a.uid])) for a in described if status[a.uid] == "returned"],
+        to_verify=[a for of in by_record.values() for a in of if _is_verified(a, status[a.uid], settings, seed)],
+        to_adjudicate=disputes,
+        wasted=Counter(a.task_key for a in ordered if a.skipped or {f.rule for f in found[a.uid]} & WASTED),
+        settled=_settle(by_record, status, outcomes, disputes),
+    )
+
+
+def _status(answer: Answer, found: Sequence[Finding], reworked: bool, settings: AnnotateSection) -> str:
+    effects = {finding.effect for finding in found}
+    holding = {finding.rule for finding in found if finding.effect == "hold"}
+    if reworked:
+        return "superseded"
+    if answer.skipped:
+        return "skipped"
+    if answer.kind is Kind.QUALIFICATION:
+        return "accepted"  # it is scored, and no report
+    if "return" in effects:
+        return "returned" if answer.round < settings.quality.rework_rounds else "held"
+    if holding - DOUBTS:
+        return "held"
+    return "doubted" if holding else "accepted"
+
+
+def _messages(found: Sequence[Finding]) -> list[str]:
+    return sorted({finding.message for finding in found if finding.effect == "return"})
+
+
+def _by_record(answers: Iterable[Answer]) -> dict[str, list[Answer]]:
+    grouped: dict[str, list[Answer]] = defaultdict(list)
+    for answer in answers:
+        grouped[answer.record_id].append(answer)
+    return dict(sorted(grouped.items()))
+
+
+def _verifies(settings: AnnotateSection) -> bool:
+    return any(stage.name is StageName.VERIFY for stage in PROTOCOLS[settings.protocol])
+
+
+def _is_verified(answer: Answer, status: str, settings: AnnotateSection, seed: int) -> bool:
+    """Whether another person looks at a report: of all doubted ones, and of a drawn share."""
+    if not _verifies(settings) or answer.verdict != VISIBLE:
+        return False
+    return status == "doubted" or draw(answer.record_id, "verify", seed) < settings.verify_share
+
+
+class _Outcomes:
+    """What verifiers and adjudicators said: of each answer, and of each record."""
+
+    def __init__(self, answers: Iterable[Answer], found: Mapping[str, Sequence[Finding]]) -> None:
+        usable = [a for a in answers if not a.skipped and all(f.effect == "tell" for f in found.get(a.uid, ()))]
+        self.verified = {a.about: a for a in usable if a.stage == StageName.VERIFY and a.about is not None}
+        self.adjudicated = {a.record_id: a for a in usable if a.stage == StageName.ADJUDICATE}
+
+    def of(self, answer: Answer) -> str | None:
+        """`verified`, `edited`, `refused`, or None while nobody verified it."""
+        verdict = self.verified.get(answer.uid)
+        if verdict is None:
+            return None
+        edited = bool(verdict.text) and verdict.text != answer.text
+        if FALSE_POSITIVE in verdict.flags and not edited:
+            return "refused"
+        if edited:
+            return "edited"
+        return "verified" if verdict.match == "yes" else "refused"
+
+
+def _disputes(
+    by_record: Mapping[str, Sequence[Answer]],
+    status: Mapping[str, str],
+    outcomes: _Outcomes,
+    settings: AnnotateSection,
+) -> dict[str, Sequence[Answer]]:
+    """Records about which people disagree, author and verifier included, and that nobody adjudicated in vain yet."""
+    split = disputed([answer for answers in by_record.values() for answer in answers], settings.min_agreement)
+    verifies = _verifies(settings)
+    found: dict[str, Sequence[Answer]] = {}
+    for record_id, answers in by_record.items():
+        refused = any(outcomes.of(answer) == "refused" for answer in answers)
+        unsettled = not verifies and any(status[answer.uid] == "doubted" for answer in answers)
+        if record_id in split or refused or unsettled:
+            found[record_id] = answers
+    return found
+
+
+def _settle(
+    by_record: Mapping[str, Sequence[Answer]],
+    status: Mapping[str, str],
+    outcomes: _Outcomes,
+    disputes: Mapping[str, object],
+) -> dict[str, Sequence[Settled]]:
+    """Of each record the reports that count, the one that is taken first."""
+    settled = {}
+    for record_id in sorted({*by_record, *outcomes.adjudicated}):
+        ruled = outcomes.adjudicated.get(record_id)
+        counting = [Settled(ruled, "adjudicated")] if ruled is not None and ruled.verdict == VISIBLE else []
+        if ruled is None and record_id in disputes:
+            continue
+        for answer in by_record.get(record_id, ()) if ruled is None or ruled.verdict == VISIBLE else ():
+            counting += _counted(answer, status[answer.uid], outcomes)
+        if counting:
+            settled[record_id] = _ranked(counting)
+    return settled
+
+
+def _counted(answer: Answer, status: str, outcomes: _Outcomes) -> list[Settled]:
+    outcome = outcomes.of(answer)
+    if answer.verdict != VISIBLE or outcome == "refused" or (status == "doubted" and outcome is None):
+        return []
+    if outcome == "edited":
+        verdict = outcomes.verified[answer.uid]
+        regions = (*answer.regions, *(r for r in verdict.missed if r not in answer.regions))
+        return [Settled(replace(answer, text=verdict.text, regions=regions), "edited", answer.text, verdict.annotator)]
+    return [Settled(answer, "verified" if outcome == "verified" else "single")]
+
+
+_RANK = ("adjudicated", "verified", "edited", "single")
+
+
+def _ranked(counting: Sequence[Settled]) -> list[Settled]:
+    """Adjudicated before verified before single; among equals the one whose regions are nearest to all others'."""
+    chosen = [frozenset(item.answer.regions) for item in counting]
+
+    def rank(place: int) -> tuple[int, float, str]:
+        near = sum(_overlap(chosen[place], other) for other in chosen)
+        return _RANK.index(counting[place].how), -near, counting[place].answer.uid
+
+    return [counting[place] for place in sorted(range(len(counting)), key=rank)]
+
+
+def _overlap(a: frozenset[str], b: frozenset[str]) -> float:
+    return len(a & b) / len(a | b) if a | b else 1.0

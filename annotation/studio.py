@@ -1,0 +1,305 @@
+"""The one place that talks to Label Studio: calls of its SDK, and a sentence for everything that may go wrong.
+
+What reads is tried again; what writes never is, because the server may have done it though it did not say so
+(`Ambiguous`): whoever wrote looks at what is there and goes on with what is missing.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from mmtt.errors import MissingDependency, MmttError, UserError
+
+TESTED = "1.23"
+TIMEOUT_S = 120.0
+TRIES = 4
+PAGE_ROWS = 5000
+EXPORT_IDS = 900  # the server refuses more than 1,000 fields in a request
+
+T = TypeVar("T")
+
+
+class Ambiguous(MmttError):
+    """A write whose answer did not arrive: it may have been done, or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """One task as the server lists it. `key` is None for a task that is none of ours."""
+
+    id: int
+    key: str | None
+    data: Mapping[str, Any]
+    overlap: int
+    annotations: int  # skipped ones too
+    updated: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """One project as the server tells it."""
+
+    id: int
+    title: str
+    description: str
+    config: str
+    instruction: str
+    maximum: int
+    tasks: int
+
+
+class Studio:
+    """A Label Studio Community server."""
+
+    def __init__(self, url: str, token: str, *, any_version: bool = False) -> None:
+        """Connect, and make sure that it is a server which this was tested with.
+
+        Raises:
+            UserError: nobody answers, the token is refused, another edition or version. MissingDependency: no SDK.
+        """
+        self.url = url.rstrip("/")
+        self._api = _client(self.url, token)
+        versions = self._read("the version", self._api.versions.get)
+        self.version = str(getattr(versions, "release", None) or "")
+        edition = getattr(versions, "edition", None)
+        if not self.version:
+            raise UserError(f"{self.url} answers, but not as Label Studio does. Mend the address.")
+        if edition != "Community" or not (any_version or self.version.startswith(f"{TESTED}.")):
+            hint = f"This was tested with Label Studio Community {TESTED}; --any-version tries it all the same."
+            raise UserError(f"{self.url} is Label Studio {edition} {self.version}. {hint}")
+        self.user_id = int(self._read("who the token belongs to", self._api.users.whoami).id)
+
+    @property
+    def api(self) -> Any:
+        """The SDK's own client, for what is done once and by people."""
+        return self._api
+
+    def projects(self) -> list[Project]:
+        """Return every project that the token may see."""
+        return self._read("the projects", lambda: [_project(p) for p in self._api.projects.list(page_size=100)])
+
+    def project(self, number: int) -> Project:
+        """Return one project.
+
+        Raises:
+            UserError: it was deleted.
+        """
+        return self._read(f"project {number}", lambda: _project(self._api.projects.get(number)), number)
+
+    def create_project(self, **settings: Any) -> int:
+        """Create a project and return its number. May be `Ambiguous`."""
+        return int(self._write("creating a project", lambda: self._api.projects.create(**settings).id))
+
+    def configure(self, number: int, **settings: Any) -> None:
+        """Change settings of a project. May be `Ambiguous`."""
+        self._write(f"changing project {number}", lambda: self._api.projects.update(number, **settings), number)
+
+    def serve_folder(self, number: int, path: str) -> None:
+        """Let the tasks of a project show pictures of a folder, as the server's machine names it; once is enough."""
+        storages = self._api.import_storage.local
+        known = self._read("the folders of pictures", lambda: storages.list(project=number), number)
+        if path not in [storage.path for storage in known]:
+            self._write("naming the folder of pictures", lambda: self._create_storage(number, path), number)
+
+    def _create_storage(self, number: int, path: str) -> None:
+        self._api.import_storage.local.create(project=number, path=path, title="pictures", use_blob_urls=True)
+
+    def index(self, number: int) -> list[Remote]:
+        """Return every task of a project, each once, though pages come twice or are shifted by a deletion.
+
+        Raises:
+            UserError: the project was deleted, or the server's list never agrees with its own count.
+        """
+        for _ in range(TRIES):
+            found = {remote.id: remote for remote in self._list(number)}
+            if len(found) == self.project(number).tasks:
+                return [found[task_id] for task_id in sorted(found)]
+            time.sleep(0.5)
+        raise UserError(
+            f"{self.url} lists {len(found)} tasks of project {number}, but counts others. Run the command again."
+        )
+
+    def changed(self, number: int, since: datetime) -> list[Remote]:
+        """Return the tasks of a project whose annotations changed at or after a moment of the server's clock."""
+        # Without microseconds the server fails.
+        moment = since.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        condition = {"filter": "filter:tasks:updated_at", "operator": "greater_or_equal", "type": "Datetime"}
+        query = {"filters": {"conjunction": "and", "items": [{**condition, "value": moment}]}}
+        return [*{remote.id: remote for remote in self._list(number, query)}.values()]
+
+    def _list(self, number: int, query: Mapping[str, Any] | None = None) -> list[Remote]:
+        wanted = {
+            "project": number,
+            "page_size": PAGE_ROWS,
+            "fields": "task_only",
+            "include": "id,data,overlap,updated_at,total_annotations,cancelled_annotations",
+        }
+        if query:
+            wanted["query"] = json.dumps(query)
+        return self._read(
+            f"the tasks of project {number}", lambda: [_remote(t) for t in self._api.tasks.list(**wanted)], number
+        )
+
+    def export(self, number: int, task_ids: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
+        """Yield some tasks with their annotations as the server stores them, in chunks; deleted tasks are left out."""
+        for start in range(0, len(task_ids), EXPORT_IDS):
+            chunk = task_ids[start : start + EXPORT_IDS]
+            yield self._read(f"annotations of project {number}", lambda ids=chunk: self._export(number, ids), number)
+
+    def _export(self, number: int, ids: Sequence[int]) -> list[dict[str, Any]]:
+        # The SDK's own `ids` goes out under a name that the server overlooks: it would export everything.
+        options = {"additional_query_parameters": {"ids[]": [str(i) for i in ids]}, "timeout_in_seconds": TIMEOUT_S}
+        answered = self._api.projects.exports.download_sync(
+            id=number, export_type="JSON", download_all_tasks=True, request_options=options
+        )
+        tasks = json.loads(b"".join(answered))
+        if not isinstance(tasks, list) or {task["id"] for task in tasks} - set(ids):
+            raise ValueError("the export holds other tasks than were asked for")
+        return tasks
+
+    def add(self, number: int, bodies: Sequence[Mapping[str, Any]]) -> None:
+        """Import tasks in one request. May be `Ambiguous`."""
+        from label_studio_sdk.types import ImportApiRequest
+
+        request = [ImportApiRequest(data=dict(body)) for body in bodies]
+        self._write(f"adding tasks to project {number}", lambda: self._import(number, request), number)
+
+    def _import(self, number: int, request: Sequence[Any]) -> None:
+        self._api.projects.import_tasks(id=number, request=request, return_task_ids=True)
+
+    def set_overlap(self, task_id: int, people: int) -> None:
+        """Say how many people a task wants. May be `Ambiguous`, and is harmless to repeat."""
+        # The SDK does not know the field; the Community server does.
+        extra = {"additional_body_parameters": {"overlap": people}}
+        self._write(f"changing task {task_id}", lambda: self._api.tasks.update(str(task_id), request_options=extra))
+
+    def set_data(self, task_id: int, data: Mapping[str, Any]) -> None:
+        """Replace what a task shows. May be `Ambiguous`, and is harmless to repeat."""
+        self._write(f"changing task {task_id}", lambda: self._api.tasks.update(str(task_id), data=dict(data)))
+
+    def delete_task(self, task_id: int) -> None:
+        """Delete a task and all its annotations. May be `Ambiguous`; one that is gone already is no error."""
+        self._write(f"deleting task {task_id}", lambda: self._delete(task_id))
+
+    def _delete(self, task_id: int) -> None:
+        from label_studio_sdk.core.api_error import ApiError
+
+        try:
+            self._api.tasks.delete(str(task_id))
+        except ApiError as error:
+            if error.status_code != 404:
+                raise
+
+    def _read(self, what: str, call: Callable[[], T], project: int | None = None) -> T:
+        for left in range(TRIES - 1, -1, -1):
+            with self._told(what, project):
+                try:
+                    return call()
+                except Exception as error:
+                    if not left or not _passing(error):
+                        raise
+            time.sleep(0.2 * (TRIES - left) ** 2)
+        raise AssertionError("the last try returns or raises")
+
+    def _write(self, what: str, call: Callable[[], T], project: int | None = None) -> T:
+        with self._told(what, project):
+            try:
+                return call()
+            except Exception as error:
+                if _passing(error) and not _refused(error):
+                    raise Ambiguous(f"{self.url}: {what} was not answered ({_short(error)})") from error
+                raise
+
+    @contextlib.contextmanager
+    def _told(self, what: str, project: int | None) -> Iterator[None]:
+        import httpx
+        from label_studio_sdk.core.api_error import ApiError
+
+        try:
+            yield
+        except ApiError as error:
+            raise UserError(self._sentence(what, error, project)) from None  # its text holds the server's headers
+        except httpx.HTTPError as error:
+            hint = "Is it running (`mmtt annotate serve DIR`), and is this its address? Nothing is lost."
+            raise UserError(f"{self.url} does not answer while asked for {what} ({_short(error)}). {hint}") from None
+        except httpx.InvalidURL as error:
+            raise UserError(f"{self.url} is no address: {error}.") from None
+        except (ValueError, AttributeError, TypeError, KeyError) as error:
+            said = f"{self.url} does not answer as Label Studio does when asked for {what} ({_short(error)})."
+            raise UserError(f"{said} Is this its address?") from error
+
+    def _sentence(self, what: str, error: Any, project: int | None) -> str:
+        if error.status_code in (401, 403):
+            return f"{self.url} refuses the token when asked for {what}. Set LABEL_STUDIO_API_KEY to a valid one."
+        if error.status_code == 404 and project is not None:
+            hint = "What it held is in the log; `mmtt annotate push --recreate` sets up another one for what is open."
+            return f"{self.url} has no project {project} any more: somebody deleted it. {hint}"
+        if error.status_code == 404:
+            return f"{self.url} knows nothing of {what}. Is this the address of Label Studio?"
+        detail = error.body.get("detail", error.body) if isinstance(error.body, dict) else error.body
+        return f"{self.url} answers {error.status_code} when asked for {what}: {str(detail)[:300]}"
+
+
+def _client(url: str, token: str) -> Any:
+    try:
+        from label_studio_sdk import LabelStudio
+    except ImportError:
+        raise MissingDependency("Label Studio's SDK is not installed: pip install 'mmtt[annotation]'") from None
+    try:
+        return LabelStudio(base_url=url, api_key=token, timeout=TIMEOUT_S, max_retries=0)
+    except Exception as error:  # a token that is none
+        raise UserError(f"The token for {url} is none that Label Studio gives ({type(error).__name__}).") from None
+
+
+def _passing(error: Exception) -> bool:
+    """Whether the same request may succeed in a moment: no connection, no answer, a server that is busy or down."""
+    import httpx
+    from label_studio_sdk.core.api_error import ApiError
+
+    if isinstance(error, ApiError):
+        return error.status_code is None or error.status_code >= 500 or error.status_code in (408, 409, 425, 429)
+    return isinstance(error, httpx.TransportError)
+
+
+def _refused(error: Exception) -> bool:
+    """Whether a request surely did nothing: it never reached the server."""
+    import httpx
+
+    return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol)
+
+
+def _short(error: Exception) -> str:
+    status = getattr(error, "status_code", None)
+    return f"status {status}" if status else type(error).__name__
+
+
+def _remote(task: Any) -> Remote:
+    data = task.data if isinstance(task.data, Mapping) else {}
+    key = data.get("key")
+    count = (task.total_annotations or 0) + (task.cancelled_annotations or 0)
+    return Remote(task.id, key if isinstance(key, str) else None, data, task.overlap or 1, count, task.updated_at)
+
+
+def _project(project: Any) -> Project:
+    return Project(
+        project.id,
+        project.title or "",
+        project.description or "",
+        project.label_config or "",
+        project.expert_instruction or "",
+        project.maximum_annotations or 1,
+        project.task_number or 0,
+    )
+
+
+def keyed(remotes: Iterable[Remote]) -> dict[str, list[Remote]]:
+    """Group tasks by our key, in order of their number; tasks that are none of ours are left out."""
+    found: dict[str, list[Remote]] = {}
+    for remote in remotes:
+        if remote.key is not None:
+            found.setdefault(remote.key, []).append(remote)
+    return found
