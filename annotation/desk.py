@@ -15,16 +15,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from mmtt.errors import UserError
 from mmtt.files import lock
+from mmtt.ids import digest
 from mmtt.layout import Layout, locate, salt
 from mmtt.recipe import AnnotateSection, Recipe
 
 from . import history, people, quality, selection, standing
 from .answers import Answer
+from .connection import private_folder
 from .log import Log
 from .selection import Chosen, Subject
 from .standing import Standing
+from .tasks import key_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Desk:
     @property
     def folder(self) -> Path:
         """Where everything of annotation lies."""
-        return folder(self.layout)
+        return private_folder(self.layout.root)
 
     @property
     def settings(self) -> AnnotateSection:
@@ -50,10 +55,15 @@ class Desk:
         """What keeps the names of tasks from being guessed."""
         return salt(self.layout)
 
+    @property
+    def marker(self) -> str:
+        """What tells this dataset's projects from any other's on the same server."""
+        return f"mmtt-{key_of(self.secret, 'projects')}"
+
     @cached_property
     def people(self) -> people.People:
         """Who annotates."""
-        return people.load(self.folder)
+        return people.load(self.layout.root)
 
     @cached_property
     def subjects(self) -> list[Subject]:
@@ -83,13 +93,14 @@ class Desk:
         """Where every answer stands, and what has to be asked next."""
         return standing.standing(self.answers, self.findings, self.settings, self.recipe.seed)
 
+    @property
+    def counting(self) -> list[Answer]:
+        """Described answers that stand: neither returned nor held."""
+        return [answer for answer in self.answers if self.standing.status.get(answer.uid) in ("accepted", "doubted")]
 
-def folder(layout: Layout) -> Path:
-    """Return where everything of a dataset's annotation lies; made, for its owner alone, where it is missing."""
-    path = layout.root / "private" / "annotation"
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.chmod(0o700)
-    return path
+    def rng(self, purpose: str) -> np.random.Generator:
+        """Return the generator for a purpose: the same recipe draws the same."""
+        return np.random.default_rng(int(digest([self.recipe.seed, purpose])[:16], 16))
 
 
 @contextmanager
@@ -106,12 +117,12 @@ def open_desk(directory: Path, *, write: bool = False) -> Iterator[Desk]:
     if not write:
         yield from _opened(layout, recipe)
     else:
-        with lock(folder(layout)):
+        with lock(private_folder(layout.root)):
             yield from _opened(layout, recipe)
 
 
 def _opened(layout: Layout, recipe: Recipe) -> Iterator[Desk]:
-    log = Log(folder(layout) / "log.sqlite")
+    log = Log(private_folder(layout.root) / "log.sqlite")
     try:
         yield Desk(layout, recipe, log)
     finally:

@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 from mmtt.errors import UserError
 
+from .calls import Ambiguous
 from .log import Log, New
 from .protocols import StageName
-from .studio import Ambiguous, Project, Studio
+from .studio import Project, Studio
 
 _TITLE_LETTERS = 50  # Label Studio's limit
 _REWORK = "rework-"
@@ -41,26 +42,46 @@ def known(log: Log) -> dict[str, int]:
     return {event.subject: event.header["number"] for event in log.events("project")}
 
 
+def marked(studio: Studio, marker: str) -> dict[str, int]:
+    """Return the number of each of this dataset's projects on a server, by the mark in their descriptions."""
+    lines = {p.id: p.description.rsplit("\n")[-1] for p in studio.projects()}
+    ours = {number: line.removeprefix(f"{marker} ") for number, line in lines.items() if line.startswith(f"{marker} ")}
+    return {name: number for number, name in sorted(ours.items(), reverse=True)}
+
+
+def require_marked(studio: Studio, log: Log, marker: str) -> dict[str, int]:
+    """Return the number of each project that the log knows, as `marked`.
+
+    Raises:
+        UserError: one is not on this server: it was deleted, or this is another server.
+    """
+    there = marked(studio, marker)
+    for name, number in known(log).items():
+        if name not in there:
+            hint = "What it held is in the log; `mmtt annotate push --recreate` sets up another one for what is open."
+            raise UserError(f"{studio.url} has no project '{name}' (it was number {number}): deleted? {hint}")
+    return {name: there[name] for name in known(log)}
+
+
 def ensure(studio: Studio, log: Log, wanted: Setup, marker: str, *, recreate: bool = False) -> Project:
     """Return the project of a queue, made where there is none yet, with today's interface and instructions.
 
-    It is found by its marker even when the answer to its making was lost. A project that is gone is only made anew when
+    It is found by its mark even when the answer to its making was lost. A project that is gone is only made anew when
     that is asked for.
 
     Raises:
-        UserError: it was deleted on the server.
+        UserError: it is gone from the server.
     """
-    marked = f"{marker} {wanted.name}"
-    there = {project.description.rsplit("\n")[-1]: project for project in studio.projects()}
-    number = known(log).get(wanted.name)
-    if marked not in there and number is not None and not recreate:
-        return studio.project(number)  # says that it was deleted, or gives back one whose description was edited
-    if marked not in there:
-        there[marked] = studio.project(_make(studio, wanted, marked))
-    project = there[marked]
-    if number != project.id:
-        header = {"number": project.id, "interface_sha256": wanted.interface_sha256}
+    before = known(log).get(wanted.name)
+    number = marked(studio, marker).get(wanted.name)
+    if number is None and before is not None and not recreate:
+        require_marked(studio, log, marker)
+    if number is None:
+        number = _make(studio, wanted, f"{marker} {wanted.name}")
+    if number != before:
+        header = {"number": number, "interface_sha256": wanted.interface_sha256}
         log.append([New("project", wanted.name, header)])
+    project = studio.project(number)
     _refresh(studio, project, wanted)
     return project
 

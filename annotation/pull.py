@@ -12,7 +12,7 @@ from typing import Any
 from mmtt.errors import UserError
 
 from .log import Event, Log, New
-from .projects import known
+from .projects import require_marked
 from .studio import Studio
 
 LOOK_BACK = timedelta(minutes=10)
@@ -38,19 +38,20 @@ class Pulled:
     full: bool = False
 
 
-def pull(studio: Studio, log: Log, *, full: bool = False, now: datetime | None = None) -> Pulled:
+def pull(studio: Studio, log: Log, marker: str, *, full: bool = False, now: datetime | None = None) -> Pulled:
     """Read every project that the log knows; return what was found.
 
     Args:
         studio: the server.
         log: where to append.
+        marker: what tells the dataset's projects from others.
         full: read everything, whatever changed.
         now: our own time, which only decides whether the daily full read is due.
 
     Raises:
         UserError: there is no project yet, or one was deleted on the server. What was read before is in the log.
     """
-    projects = known(log)
+    projects = require_marked(studio, log, marker)
     if not projects:
         raise UserError(f"{log.path.parent} knows no project. `mmtt annotate push` makes them first.")
     now = now or datetime.now(UTC)
@@ -78,6 +79,7 @@ class _Reader:
     ) -> None:
         self._studio, self._log, self._name, self._number = studio, log, name, number
         self._keys, self._latest = keys, latest
+        self._cursor = f"cursor {name} {number}"
         self._uids: set[str] = set()
         self.new = self.changed = self.vanished = self.foreign = 0
 
@@ -86,7 +88,7 @@ class _Reader:
         return len(self._uids)
 
     def read(self, full: bool) -> None:
-        mark = self._log.mark(f"cursor {self._name}")
+        mark = self._log.mark(self._cursor)
         if full or mark is None:
             remotes = self._studio.index(self._number)
         else:
@@ -101,7 +103,7 @@ class _Reader:
             # Only now: a pull that was killed reads this window again.
             moment = max(remote.updated for remote in remotes).astimezone(UTC).isoformat(timespec="microseconds")
             # A full read may set it back: a server's clock that once ran ahead must not blind us for good.
-            self._log.set_marks({f"cursor {self._name}": moment if full else max(moment, mark or "")})
+            self._log.set_marks({self._cursor: moment if full else max(moment, mark or "")})
 
     def _news(self, tasks: Iterable[Mapping[str, Any]]) -> list[New]:
         events = []
@@ -113,7 +115,7 @@ class _Reader:
                 self._uids.add(uid)
                 payload = {name: annotation.get(name) for name in _KEPT}
                 if self._is_news(uid, key, payload):
-                    events.append(New("answer", uid, {"task": key, "project": self._name}, payload))
+                    events.append(New("answer", uid, {"task": key, "project": self._number}, payload))
         return events
 
     def _is_news(self, uid: str, key: str, payload: Mapping[str, Any]) -> bool:
@@ -128,7 +130,7 @@ class _Reader:
 
     def _vanished(self) -> list[New]:
         """Answers of this project that a full read did not find, each told once."""
-        mine = [uid for uid, e in self._latest.items() if e.kind == "answer" and e.header["project"] == self._name]
+        mine = [uid for uid, e in self._latest.items() if e.kind == "answer" and e.header["project"] == self._number]
         gone: Sequence[str] = sorted(set(mine) - self._uids)
         self.vanished = len(gone)
-        return [New("vanished", uid, {"project": self._name}) for uid in gone]
+        return [New("vanished", uid, {"project": self._number}) for uid in gone]

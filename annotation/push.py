@@ -13,8 +13,9 @@ from typing import NamedTuple
 from mmtt.errors import UserError
 from mmtt.progress import Progress
 
+from .calls import Ambiguous
 from .log import Log, New
-from .studio import Ambiguous, Project, Remote, Studio, keyed
+from .studio import Project, Remote, Studio, keyed
 from .tasks import Task
 
 BATCH = 1000
@@ -24,8 +25,9 @@ _DERIVED = ("verify", "adjudicate", "rework-")  # tasks that follow from answers
 
 
 class Queue(NamedTuple):
-    """Where tasks go: a project on a server, the log, what every picture's address begins with, who shows progress."""
+    """Where tasks go: our name for it, its project, the log, what the address of every picture begins with."""
 
+    name: str
     studio: Studio
     log: Log
     project: Project
@@ -71,12 +73,13 @@ class Answered:
 
 
 def difference(
-    tasks: Sequence[Task], remotes: Sequence[Remote], answered: Answered, base: str, *, retire: bool = False
+    name: str, tasks: Sequence[Task], remotes: Sequence[Remote], answered: Answered, base: str, *, retire: bool = False
 ) -> Difference:
     """Compare what should be on the server with what is.
 
     Args:
-        tasks: of one project.
+        name: our name for the project.
+        tasks: all that it should hold.
         remotes: what its server lists.
         answered: what the log knows.
         base: what every address of a picture begins with.
@@ -86,7 +89,7 @@ def difference(
     firsts = {key: _first(found) for key, found in there.items()}
     both = [(by_key[key], remote) for key, remote in firsts.items() if key in by_key]
     unwanted = [remote for key, remote in firsts.items() if key not in by_key and key in answered.ours]
-    goes = [r for r in unwanted if not r.annotations and (retire or _derived(tasks))]
+    goes = [r for r in unwanted if not r.annotations and (retire or name.startswith(_DERIVED))]
     spare = [r for key, found in there.items() for r in found if r is not firsts[key]]
     missing = [task for task in tasks if task.key not in there]
     return Difference(
@@ -105,10 +108,6 @@ def difference(
 def _first(found: Sequence[Remote]) -> Remote:
     """Of several tasks with one key the one that counts: answered before not, then the oldest."""
     return min(found, key=lambda remote: (not remote.annotations, remote.id))
-
-
-def _derived(tasks: Sequence[Task]) -> bool:
-    return bool(tasks) and tasks[0].project.startswith(_DERIVED)
 
 
 def push(queue: Queue, tasks: Sequence[Task], answered: Answered, *, retire: bool = False) -> Difference:
@@ -131,7 +130,7 @@ def push(queue: Queue, tasks: Sequence[Task], answered: Answered, *, retire: boo
 
 
 def _compare(queue: Queue, tasks: Sequence[Task], answered: Answered, retire: bool) -> Difference:
-    return difference(tasks, queue.studio.index(queue.project.id), answered, queue.base, retire=retire)
+    return difference(queue.name, tasks, queue.studio.index(queue.project.id), answered, queue.base, retire=retire)
 
 
 def _settle(queue: Queue) -> None:

@@ -13,6 +13,7 @@ from mmtt.manifest import passed, read_columns
 from mmtt.recipe import AnnotateSection
 
 from .answers import Kind
+from .protocols import StageName, View, stage
 
 # What anybody sees who looks for a minute: a known forgery of this size can be an examination question.
 PLAIN_CHANGE_MEAN = 8.0
@@ -71,16 +72,18 @@ def choose(known: Sequence[Subject], settings: AnnotateSection, seed: int) -> li
     """Decide what is asked: the qualification round, ordinary work, gold and catch trials hidden in it.
 
     Gold, catch trials and the overlap cohort are all seen by `overlap` people: by the number of answers nobody can tell
-    an examination question from a shared one.
+    an examination question from a shared one. Catch trials are for those who see the image alone: beside its pristine
+    or its empty mask, everybody knows one.
     """
-    examined = _qualification(known, settings.qualification_tasks, seed)
+    blind = stage(settings.protocol, StageName.DESCRIBE).sees == (View.IMAGE,)
+    examined = _qualification(known, settings.qualification_tasks, seed, blind)
     used = {subject.record_id for subject in examined}
     chosen = [Chosen(subject, Kind.QUALIFICATION, 1) for subject in examined]
     rest = [subject for subject in known if subject.record_id not in used]
     asked = [s for s in rest if s.family is not None and draw(s.record_id, "share", seed) < settings.share]
     chosen += [_ordinary_or_gold(subject, settings, seed) for subject in asked]
     pristine = [subject for subject in rest if subject.family is None]
-    share = settings.catch_share * len(asked) / max(len(pristine), 1)
+    share = settings.catch_share * len(asked) / max(len(pristine), 1) if blind else 0
     caught = [subject for subject in pristine if draw(subject.record_id, "catch", seed) < share]
     return chosen + [Chosen(subject, Kind.CATCH, settings.overlap) for subject in caught]
 
@@ -92,8 +95,10 @@ def _ordinary_or_gold(subject: Subject, settings: AnnotateSection, seed: int) ->
     return Chosen(subject, Kind.ORDINARY, settings.overlap if shared else 1)
 
 
-def _qualification(known: Iterable[Subject], count: int, seed: int) -> list[Subject]:
-    """Plain forgeries and a quarter of pristine faces, those that draw lowest."""
+def _qualification(known: Iterable[Subject], count: int, seed: int, blind: bool) -> list[Subject]:
+    """Plain forgeries and, for those who see the image alone, a quarter of pristine faces: those that draw lowest."""
     ordered = sorted(known, key=lambda subject: draw(subject.record_id, "qualification", seed))
-    pristine = [subject for subject in ordered if subject.family is None][: round(count * _CATCH_IN_QUALIFICATION)]
+    pristine = [subject for subject in ordered if subject.family is None][
+        : round(count * _CATCH_IN_QUALIFICATION * blind)
+    ]
     return [subject for subject in ordered if subject.plain][: count - len(pristine)] + pristine

@@ -1,30 +1,21 @@
-"""The one place that talks to Label Studio: calls of its SDK, and a sentence for everything that may go wrong.
+"""The one place that talks to Label Studio: calls of its SDK, turned into plain facts."""
 
-What reads is tried again; what writes never is, because the server may have done it though it did not say so
-(`Ambiguous`): whoever wrote looks at what is there and goes on with what is missing.
-"""
-
-import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from mmtt.errors import MissingDependency, MmttError, UserError
+from mmtt.errors import MissingDependency, UserError
+
+from .calls import TRIES, Calls, unless_gone
+from .connection import Connection
 
 TESTED = "1.23"
 TIMEOUT_S = 120.0
-TRIES = 4
 PAGE_ROWS = 5000
 EXPORT_IDS = 900  # the server refuses more than 1,000 fields in a request
-
-T = TypeVar("T")
-
-
-class Ambiguous(MmttError):
-    """A write whose answer did not arrive: it may have been done, or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +46,16 @@ class Project:
 class Studio:
     """A Label Studio Community server."""
 
-    def __init__(self, url: str, token: str, *, any_version: bool = False) -> None:
+    def __init__(self, connection: Connection, *, any_version: bool = False) -> None:
         """Connect, and make sure that it is a server which this was tested with.
 
         Raises:
             UserError: nobody answers, the token is refused, another edition or version. MissingDependency: no SDK.
         """
-        self.url = url.rstrip("/")
-        self._api = _client(self.url, token)
-        versions = self._read("the version", self._api.versions.get)
+        self.url = connection.url
+        self._calls = Calls(self.url)
+        self._api = _client(connection)
+        versions = self._calls.read("the version", self._api.versions.get)
         self.version = str(getattr(versions, "release", None) or "")
         edition = getattr(versions, "edition", None)
         if not self.version:
@@ -71,7 +63,7 @@ class Studio:
         if edition != "Community" or not (any_version or self.version.startswith(f"{TESTED}.")):
             hint = f"This was tested with Label Studio Community {TESTED}; --any-version tries it all the same."
             raise UserError(f"{self.url} is Label Studio {edition} {self.version}. {hint}")
-        self.user_id = int(self._read("who the token belongs to", self._api.users.whoami).id)
+        self.user_id = int(self._calls.read("who the token belongs to", self._api.users.whoami).id)
 
     @property
     def api(self) -> Any:
@@ -80,7 +72,7 @@ class Studio:
 
     def projects(self) -> list[Project]:
         """Return every project that the token may see."""
-        return self._read("the projects", lambda: [_project(p) for p in self._api.projects.list(page_size=100)])
+        return self._calls.read("the projects", lambda: [_project(p) for p in self._api.projects.list(page_size=100)])
 
     def project(self, number: int) -> Project:
         """Return one project.
@@ -88,22 +80,22 @@ class Studio:
         Raises:
             UserError: it was deleted.
         """
-        return self._read(f"project {number}", lambda: _project(self._api.projects.get(number)), number)
+        return self._calls.read(f"project {number}", lambda: _project(self._api.projects.get(number)), number)
 
     def create_project(self, **settings: Any) -> int:
         """Create a project and return its number. May be `Ambiguous`."""
-        return int(self._write("creating a project", lambda: self._api.projects.create(**settings).id))
+        return int(self._calls.write("creating a project", lambda: self._api.projects.create(**settings).id))
 
     def configure(self, number: int, **settings: Any) -> None:
         """Change settings of a project. May be `Ambiguous`."""
-        self._write(f"changing project {number}", lambda: self._api.projects.update(number, **settings), number)
+        self._calls.write(f"changing project {number}", lambda: self._api.projects.update(number, **settings), number)
 
     def serve_folder(self, number: int, path: str) -> None:
         """Let the tasks of a project show pictures of a folder, as the server's machine names it; once is enough."""
         storages = self._api.import_storage.local
-        known = self._read("the folders of pictures", lambda: storages.list(project=number), number)
+        known = self._calls.read("the folders of pictures", lambda: storages.list(project=number), number)
         if path not in [storage.path for storage in known]:
-            self._write("naming the folder of pictures", lambda: self._create_storage(number, path), number)
+            self._calls.write("naming the folder of pictures", lambda: self._create_storage(number, path), number)
 
     def _create_storage(self, number: int, path: str) -> None:
         self._api.import_storage.local.create(project=number, path=path, title="pictures", use_blob_urls=True)
@@ -140,7 +132,7 @@ class Studio:
         }
         if query:
             wanted["query"] = json.dumps(query)
-        return self._read(
+        return self._calls.read(
             f"the tasks of project {number}", lambda: [_remote(t) for t in self._api.tasks.list(**wanted)], number
         )
 
@@ -148,7 +140,9 @@ class Studio:
         """Yield some tasks with their annotations as the server stores them, in chunks; deleted tasks are left out."""
         for start in range(0, len(task_ids), EXPORT_IDS):
             chunk = task_ids[start : start + EXPORT_IDS]
-            yield self._read(f"annotations of project {number}", lambda ids=chunk: self._export(number, ids), number)
+            yield self._calls.read(
+                f"annotations of project {number}", lambda ids=chunk: self._export(number, ids), number
+            )
 
     def _export(self, number: int, ids: Sequence[int]) -> list[dict[str, Any]]:
         # The SDK's own `ids` goes out under a name that the server overlooks: it would export everything.
@@ -166,7 +160,7 @@ class Studio:
         from label_studio_sdk.types import ImportApiRequest
 
         request = [ImportApiRequest(data=dict(body)) for body in bodies]
-        self._write(f"adding tasks to project {number}", lambda: self._import(number, request), number)
+        self._calls.write(f"adding tasks to project {number}", lambda: self._import(number, request), number)
 
     def _import(self, number: int, request: Sequence[Any]) -> None:
         self._api.projects.import_tasks(id=number, request=request, return_task_ids=True)
@@ -175,106 +169,36 @@ class Studio:
         """Say how many people a task wants. May be `Ambiguous`, and is harmless to repeat."""
         # The SDK does not know the field; the Community server does.
         extra = {"additional_body_parameters": {"overlap": people}}
-        self._write(f"changing task {task_id}", lambda: self._api.tasks.update(str(task_id), request_options=extra))
+        self._calls.write(
+            f"changing task {task_id}", lambda: self._api.tasks.update(str(task_id), request_options=extra)
+        )
 
     def set_data(self, task_id: int, data: Mapping[str, Any]) -> None:
         """Replace what a task shows. May be `Ambiguous`, and is harmless to repeat."""
-        self._write(f"changing task {task_id}", lambda: self._api.tasks.update(str(task_id), data=dict(data)))
+        self._calls.write(f"changing task {task_id}", lambda: self._api.tasks.update(str(task_id), data=dict(data)))
 
     def delete_task(self, task_id: int) -> None:
         """Delete a task and all its annotations. May be `Ambiguous`; one that is gone already is no error."""
-        self._write(f"deleting task {task_id}", lambda: self._delete(task_id))
+        self._calls.write(f"deleting task {task_id}", lambda: unless_gone(self._api.tasks.delete, str(task_id)))
 
-    def _delete(self, task_id: int) -> None:
-        from label_studio_sdk.core.api_error import ApiError
-
-        try:
-            self._api.tasks.delete(str(task_id))
-        except ApiError as error:
-            if error.status_code != 404:
-                raise
-
-    def _read(self, what: str, call: Callable[[], T], project: int | None = None) -> T:
-        for left in range(TRIES - 1, -1, -1):
-            with self._told(what, project):
-                try:
-                    return call()
-                except Exception as error:
-                    if not left or not _passing(error):
-                        raise
-            time.sleep(0.2 * (TRIES - left) ** 2)
-        raise AssertionError("the last try returns or raises")
-
-    def _write(self, what: str, call: Callable[[], T], project: int | None = None) -> T:
-        with self._told(what, project):
-            try:
-                return call()
-            except Exception as error:
-                if _passing(error) and not _refused(error):
-                    raise Ambiguous(f"{self.url}: {what} was not answered ({_short(error)})") from error
-                raise
-
-    @contextlib.contextmanager
-    def _told(self, what: str, project: int | None) -> Iterator[None]:
-        import httpx
-        from label_studio_sdk.core.api_error import ApiError
-
-        try:
-            yield
-        except ApiError as error:
-            raise UserError(self._sentence(what, error, project)) from None  # its text holds the server's headers
-        except httpx.HTTPError as error:
-            hint = "Is it running (`mmtt annotate serve DIR`), and is this its address? Nothing is lost."
-            raise UserError(f"{self.url} does not answer while asked for {what} ({_short(error)}). {hint}") from None
-        except httpx.InvalidURL as error:
-            raise UserError(f"{self.url} is no address: {error}.") from None
-        except (ValueError, AttributeError, TypeError, KeyError) as error:
-            said = f"{self.url} does not answer as Label Studio does when asked for {what} ({_short(error)})."
-            raise UserError(f"{said} Is this its address?") from error
-
-    def _sentence(self, what: str, error: Any, project: int | None) -> str:
-        if error.status_code in (401, 403):
-            return f"{self.url} refuses the token when asked for {what}. Set LABEL_STUDIO_API_KEY to a valid one."
-        if error.status_code == 404 and project is not None:
-            hint = "What it held is in the log; `mmtt annotate push --recreate` sets up another one for what is open."
-            return f"{self.url} has no project {project} any more: somebody deleted it. {hint}"
-        if error.status_code == 404:
-            return f"{self.url} knows nothing of {what}. Is this the address of Label Studio?"
-        detail = error.body.get("detail", error.body) if isinstance(error.body, dict) else error.body
-        return f"{self.url} answers {error.status_code} when asked for {what}: {str(detail)[:300]}"
+    def delete_annotation(self, number: int) -> None:
+        """Delete an annotation. May be `Ambiguous`; one that is gone already is no error."""
+        self._calls.write(f"deleting annotation {number}", lambda: unless_gone(self._api.annotations.delete, number))
 
 
-def _client(url: str, token: str) -> Any:
+def _client(connection: Connection) -> Any:
     try:
+        import httpx
         from label_studio_sdk import LabelStudio
     except ImportError:
         raise MissingDependency("Label Studio's SDK is not installed: pip install 'mmtt[annotation]'") from None
+    # A proxy that the environment names cannot reach a server on this machine.
+    http = httpx.Client(timeout=TIMEOUT_S, follow_redirects=True, trust_env=not connection.local)
     try:
-        return LabelStudio(base_url=url, api_key=token, timeout=TIMEOUT_S, max_retries=0)
+        return LabelStudio(base_url=connection.url, api_key=connection.token, max_retries=0, httpx_client=http)
     except Exception as error:  # a token that is none
-        raise UserError(f"The token for {url} is none that Label Studio gives ({type(error).__name__}).") from None
-
-
-def _passing(error: Exception) -> bool:
-    """Whether the same request may succeed in a moment: no connection, no answer, a server that is busy or down."""
-    import httpx
-    from label_studio_sdk.core.api_error import ApiError
-
-    if isinstance(error, ApiError):
-        return error.status_code is None or error.status_code >= 500 or error.status_code in (408, 409, 425, 429)
-    return isinstance(error, httpx.TransportError)
-
-
-def _refused(error: Exception) -> bool:
-    """Whether a request surely did nothing: it never reached the server."""
-    import httpx
-
-    return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol)
-
-
-def _short(error: Exception) -> str:
-    status = getattr(error, "status_code", None)
-    return f"status {status}" if status else type(error).__name__
+        told = f"The token for {connection.url} is none that Label Studio gives"
+        raise UserError(f"{told} ({type(error).__name__}).") from None
 
 
 def _remote(task: Any) -> Remote:

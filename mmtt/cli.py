@@ -33,6 +33,9 @@ shards_app = typer.Typer(help="Look inside shards.", no_args_is_help=True)
 app.add_typer(shards_app, name="shards")
 
 
+APPLICATIONS = ("pipelines", "annotation")
+
+
 def application(name: str) -> ModuleType:
     """Import an application's command line: inside `mmtt` in the wheel, beside it in a checkout."""
     nested = f"mmtt.{name}"
@@ -135,7 +138,7 @@ def schema_command() -> None:
 def main() -> None:
     """Run the command line; a user's mistake is a sentence, a bug keeps its traceback."""
     try:
-        for name in ("pipelines",):
+        for name in APPLICATIONS:
             application(name).register(app)
         app()
     except UserError as error:

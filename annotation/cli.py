@@ -1,0 +1,266 @@
+"""The annotation commands: argument parsing, progress and summaries, nothing else."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmtt.executors import executor
+from mmtt.progress import for_person
+
+from . import cli_setup
+from .cli_setup import AsJson, Directory
+
+if TYPE_CHECKING:
+    from .studio import Studio
+
+Url = Annotated[str | None, typer.Option("--url", help="The server, else LABEL_STUDIO_URL, else the one of `serve`.")]
+AnyVersion = Annotated[bool, typer.Option("--any-version", help="Try a server that this was not tested with.")]
+Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="How many processes.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `mmtt annotate` to the `mmtt` command."""
+    group = typer.Typer(help="Ask people about records, with Label Studio.", no_args_is_help=True)
+    cli_setup.register(group)
+    group.command("pictures")(pictures)
+    group.command("push")(push)
+    group.command("pull")(pull)
+    group.command("status")(status)
+    group.command("check")(check)
+    group.command("waive")(waive)
+    group.command("reports")(reports)
+    group.command("translate")(translate)
+    group.command("agreement")(agreement)
+    group.command("page")(page)
+    group.command("log")(log)
+    group.command("erase")(erase)
+    app.add_typer(group, name="annotate")
+
+
+def pictures(directory: Directory, workers: Workers = 1) -> None:
+    """Make the pictures of every open task; `push` makes those that are missing."""
+    from .delivery import render
+    from .desk import open_desk
+
+    with open_desk(directory, write=True) as desk:
+        typer.echo(f"{render(desk, executor(workers), for_person('pictures'))}")
+
+
+def push(
+    directory: Directory,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
+    retire: Annotated[
+        bool, typer.Option("--retire", help="Delete unanswered tasks that are no longer wanted.")
+    ] = False,
+    recreate: Annotated[bool, typer.Option("--recreate", help="Set up projects anew that were deleted there.")] = False,
+    pictures_root: Annotated[
+        str | None, typer.Option(metavar="PATH", help="The document root as the server's machine names it.")
+    ] = None,
+    pictures_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where the pictures were uploaded, such as s3://bucket/tasks/.")
+    ] = None,
+    workers: Workers = 1,
+    url: Url = None,
+    any_version: AnyVersion = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring every open task to Label Studio, each once; run it as often as you like."""
+    from .delivery import Delivery, Gallery, Options, deliver, local_gallery, render
+    from .desk import open_desk
+
+    with open_desk(directory, write=True) as desk:
+        studio = _connect(directory, url, any_version)
+        root = desk.folder / "pictures" if dry_run else render(desk, executor(workers), for_person("pictures"))
+        gallery = Gallery(pictures_url, None) if pictures_url else local_gallery(pictures_root or str(root.resolve()))
+        options = Options(dry_run, retire, recreate)
+        done = deliver(Delivery(desk, studio, gallery, options, for_person("push: batches")))
+    told = {name: difference.counts() for name, difference in done.items()}
+    _tell(told, as_json, "would be done" if dry_run else "done")
+
+
+def _tell(told: Mapping[str, Mapping[str, int]], as_json: bool, what: str) -> None:
+    if as_json:
+        typer.echo(json.dumps(told))
+        return
+    for name, counts in told.items():
+        shown = ", ".join(f"{key} {count}" for key, count in counts.items() if count) or "nothing"
+        typer.echo(f"{name}: {shown}")
+    typer.echo(f"({what}; kept: was there already; people: how many should answer)")
+
+
+def pull(
+    directory: Directory,
+    full: Annotated[bool, typer.Option("--full", help="Read everything; done once a day in any case.")] = False,
+    url: Url = None,
+    any_version: AnyVersion = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring what people answered into the log."""
+    from .desk import open_desk
+    from .pull import pull as run
+
+    with open_desk(directory, write=True) as desk:
+        pulled = run(_connect(directory, url, any_version), desk.log, desk.marker, full=full)
+    if as_json:
+        typer.echo(json.dumps(asdict(pulled)))
+        return
+    how = "everything" if pulled.full else "what changed"
+    typer.echo(f"read {how}: {pulled.read} answers, {pulled.new} new, {pulled.changed} changed")
+    if pulled.vanished:
+        typer.echo(f"  {pulled.vanished} are gone from the server; they are kept in the log, and held")
+    if pulled.foreign:
+        typer.echo(f"  {pulled.foreign} tasks there are none of ours; they are left alone")
+
+
+def _connect(directory: Path, url: str | None, any_version: bool) -> "Studio":
+    from .connection import find
+    from .studio import Studio
+
+    return Studio(find(directory, url), any_version=any_version)
+
+
+def status(
+    directory: Directory,
+    hours: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Write the hours to pay, by person and day.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how far the work is: by stage, family and person, what is left, and how long that takes."""
+    from . import status as module
+    from .desk import open_desk
+
+    with open_desk(directory) as desk:
+        found = module.status(desk)
+        if hours is not None:
+            module.write_hours(desk, hours)
+    typer.echo(json.dumps(asdict(found)) if as_json else "\n".join(module.lines(found)))
+
+
+def check(directory: Directory, as_json: AsJson = False) -> None:
+    """Apply the quality rules to every answer, and print what they found."""
+    from .desk import open_desk
+
+    with open_desk(directory) as desk:
+        found = desk.findings
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in found]))
+        return
+    for finding in found:
+        typer.echo(
+            f"{finding.annotator} {finding.uid or 'as a whole'}: {finding.rule} ({finding.effect}): {finding.detail}"
+        )
+    counts = Counter(finding.rule for finding in found)
+    typer.echo(", ".join(f"{rule} {count}" for rule, count in counts.most_common()) or "nothing found")
+
+
+def waive(
+    directory: Directory,
+    uid: Annotated[str, typer.Argument(metavar="UID", help="The answer, as `check` names it.")],
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="The rule that you overrule.")],
+    why: Annotated[str, typer.Option("--why", help="Kept in the log.")],
+) -> None:
+    """Decide that a finding does not count; the decision is logged."""
+    from .desk import open_desk
+    from .waivers import waive as run
+
+    with open_desk(directory, write=True) as desk:
+        run(desk, uid, rule, why)
+    typer.echo(f"{rule} no longer counts against {uid}")
+
+
+def reports(directory: Directory, as_json: AsJson = False) -> None:
+    """Write DIR/reports: the reports that count, joined to their records, and what was refused."""
+    from .desk import open_desk
+    from .reports import write
+
+    with open_desk(directory, write=True) as desk:
+        made, refused = write(desk)
+        where = desk.layout.root / "reports"
+    settled, why = Counter(report.settled for report in made), Counter(row.code for row in refused)
+    if as_json:
+        typer.echo(json.dumps({"reports": len(made), "settled": settled, "refused": why}))
+        return
+    records = len({report.record_id for report in made})
+    typer.echo(f"{len(made)} reports of {records} records in {where}: {_counted(settled)}; refused: {_counted(why)}")
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
+
+
+def translate(
+    directory: Directory,
+    model: Annotated[Path, typer.Option(metavar="FOLDER", help="A model's folder (safetensors); nothing is fetched.")],
+    to: Annotated[str, typer.Option(help="Language of the result, a BCP 47 tag.")] = "en",
+    shorten: Annotated[int | None, typer.Option(metavar="WORDS", min=5, help="Shorten to so many words.")] = None,
+) -> None:
+    """Translate or shorten reports by a model, into columns beside the originals."""
+    from .desk import open_desk
+    from .translate import translate as run
+
+    with open_desk(directory, write=True) as desk:
+        done = run(desk.layout.root / "reports", model, to, shorten, for_person("translate"))
+    typer.echo("\n".join(_lines_of(done)))
+
+
+def _lines_of(done: Any) -> Sequence[str]:
+    return [
+        f"{done.made} made, {done.kept} kept; refused: {len(done.refused)}",
+        *(row.detail for row in done.refused[:5]),
+    ]
+
+
+def agreement(
+    directory: Directory, draws: Annotated[int, typer.Option(min=1, help="Of each bootstrap.")] = 1000
+) -> None:
+    """Print as JSON how far people agree, with intervals."""
+    from .agreement import agreement as run
+    from .desk import open_desk
+
+    with open_desk(directory) as desk:
+        typer.echo(json.dumps(asdict(run(desk.counting, desk.rng("agreement"), draws))))
+
+
+def page(directory: Directory) -> None:
+    """Write the curator's page: progress, agreement, what the rules found, each annotator. Private."""
+    from .desk import open_desk
+    from .page import write_page
+
+    with open_desk(directory) as desk:
+        typer.echo(f"{write_page(desk)}")
+
+
+def log(directory: Directory, as_json: AsJson = False) -> None:
+    """Follow the log's chain, and print its head: written down elsewhere, it proves that nothing was cut off."""
+    from .desk import open_desk
+
+    with open_desk(directory) as desk:
+        faults, head = desk.log.faults(), desk.log.head
+        counts = Counter(event.kind for event in desk.log.events())
+    if as_json:
+        typer.echo(json.dumps({"head": head, "events": counts, "faults": faults}))
+    else:
+        typer.echo("\n".join([*faults, f"{_counted(counts)}; faults: {len(faults) or 'none'}", f"head {head}"]))
+    raise typer.Exit(2 if faults else 0)
+
+
+def erase(
+    directory: Directory,
+    annotator: Annotated[str, typer.Argument(metavar="PSEUDONYM", help="Whom to erase.")],
+    texts: Annotated[bool, typer.Option("--texts", help="What they wrote, too: from log, reports and server.")] = False,
+    url: Url = None,
+    any_version: AnyVersion = False,
+) -> None:
+    """Erase an annotator: who they are, and with --texts all that they wrote."""
+    from .desk import open_desk
+    from .erase import erase_annotator
+
+    with open_desk(directory, write=True) as desk:
+        erased = erase_annotator(desk, _connect(directory, url, any_version), annotator, texts=texts)
+    typer.echo(f"{annotator} is erased; answers erased: {erased}. Run `mmtt annotate reports {directory}` next.")

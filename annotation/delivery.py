@@ -1,0 +1,105 @@
+"""Delivery: one push of everything that is open, project by project, pictures first."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mmtt.executors import Executor
+from mmtt.manifest import shard_paths
+from mmtt.progress import Progress, silent
+
+from . import history, pictures, projects, tasks
+from .desk import Desk
+from .pictures import Wanted
+from .push import Answered, Difference, Queue, difference, push
+from .studio import Studio
+from .tasks import Task
+
+_SHOWN = "tasks"  # below the document root: Label Studio refuses to serve the root itself
+
+
+class Gallery(NamedTuple):
+    """How the server comes to the pictures.
+
+    base: what each address begins with. folder: where they lie on the server's own machine; None where they come from
+    elsewhere (S3, another host) and it has nothing to serve.
+    """
+
+    base: str
+    folder: str | None
+
+
+class Options(NamedTuple):
+    """What a person may ask of a push."""
+
+    dry_run: bool = False
+    retire: bool = False
+    recreate: bool = False
+
+
+def local_gallery(root: str) -> Gallery:
+    """Return how a server shows pictures out of its document root, as its own machine names that."""
+    return Gallery(f"/data/local-files/?d={_SHOWN}/", f"{root.rstrip('/')}/{_SHOWN}")
+
+
+def due(desk: Desk) -> list[Task]:
+    """Return every task that should be on the server now."""
+    return tasks.wanted(desk.chosen, desk.standing, desk.settings, desk.secret)
+
+
+def render(desk: Desk, executor: Executor, progress: Progress = silent) -> Path:
+    """Make the pictures that are missing, and return the document root that holds them."""
+    root = desk.folder / "pictures"
+    shards = [*shard_paths(desk.layout.pristine), *shard_paths(desk.layout.forged)]
+    wanted = [Wanted(task.record_id, task.sees, task.key) for task in due(desk)]
+    pictures.render(shards, wanted, root / _SHOWN, executor, progress)
+    return root
+
+
+class Delivery(NamedTuple):
+    """What is delivered where, and how."""
+
+    desk: Desk
+    studio: Studio
+    gallery: Gallery
+    options: Options = Options()
+    progress: Progress = silent
+
+
+def deliver(delivery: Delivery) -> dict[str, Difference]:
+    """Push what is open, or with `dry_run` only tell; return what is different, by the name of each project.
+
+    Raises:
+        UserError: the server refuses or keeps failing, or a project was deleted there.
+    """
+    queues: dict[str, list[Task]] = defaultdict(list)
+    for task in due(delivery.desk):
+        queues[task.project].append(task)
+    for name in projects.known(delivery.desk.log):
+        queues.setdefault(name, [])
+    act = _tell if delivery.options.dry_run else _send
+    return {name: act(delivery, name, queues[name]) for name in sorted(queues)}
+
+
+def _tell(delivery: Delivery, name: str, queue: Sequence[Task]) -> Difference:
+    desk, studio, gallery, options, _ = delivery
+    number = projects.marked(studio, desk.marker).get(name)
+    remotes = [] if number is None else studio.index(number)
+    return difference(name, queue, remotes, _answered(desk, name), gallery.base, retire=options.retire)
+
+
+def _send(delivery: Delivery, name: str, queue: Sequence[Task]) -> Difference:
+    desk, studio, gallery, options, progress = delivery
+    setup = projects.setup(name, desk.recipe.name, desk.settings.protocol, desk.settings.language)
+    project = projects.ensure(studio, desk.log, setup, desk.marker, recreate=options.recreate)
+    if gallery.folder is not None:
+        studio.serve_folder(project.id, gallery.folder)
+    target = Queue(name, studio, desk.log, project, gallery.base, progress)
+    return push(target, queue, _answered(desk, name), retire=options.retire)
+
+
+def _answered(desk: Desk, name: str) -> Answered:
+    ours = {key for key, facts in history.tasks(desk.log).items() if facts["project"] == name}
+    answered = {event.header["task"] for event in desk.log.events("answer")}
+    return Answered(frozenset(answered & ours), frozenset(ours))

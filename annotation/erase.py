@@ -1,0 +1,62 @@
+"""Erase: take an annotator out. Who they are always goes; what they wrote does where that is asked for.
+
+First the server, then the log, then the map: killed at any moment and run again, it completes.
+"""
+
+from collections.abc import Collection
+
+from mmtt.errors import UserError
+
+from . import people
+from .desk import Desk
+from .history import tasks
+from .projects import require_marked
+from .studio import Studio
+
+
+def erase_annotator(desk: Desk, studio: Studio, pseudonym: str, *, texts: bool) -> int:
+    """Erase who is behind a pseudonym, and with `texts` all that they wrote; return how many answers were erased.
+
+    With their texts go other people's answers about those texts (verifications quote them), and the tasks that show
+    them. The reports have to be written anew afterwards.
+
+    Raises:
+        UserError: nobody is called so, or the server refuses.
+    """
+    person = next((person for person in desk.people if person.pseudonym == pseudonym), None)
+    if person is None:
+        raise UserError(f"people.csv knows no '{pseudonym}'.")
+    uids = _written(desk, pseudonym) if texts else set()
+    if texts:
+        _erase_on_server(desk, studio, uids)
+        _erase_in_log(desk, uids)
+    people.erase(desk.layout.root, studio.api, pseudonym)
+    return len(uids)
+
+
+def _written(desk: Desk, pseudonym: str) -> set[str]:
+    """Answers of a person, those about them, and so on: a verification of a report, a rework of that."""
+    uids = {answer.uid for answer in desk.answers if answer.annotator == pseudonym}
+    while more := {answer.uid for answer in desk.answers if answer.about in uids} - uids:
+        uids |= more
+    return uids
+
+
+def _erase_on_server(desk: Desk, studio: Studio, uids: Collection[str]) -> None:
+    shown = {key for key, facts in tasks(desk.log).items() if facts["about"] in uids}
+    for number in require_marked(studio, desk.log, desk.marker).values():
+        remotes = studio.index(number)
+        for remote in remotes:
+            if remote.key in shown:
+                studio.delete_task(remote.id)
+        answered = [remote.id for remote in remotes if remote.annotations and remote.key not in shown]
+        for exported in studio.export(number, answered):
+            for annotation in (annotation for task in exported for annotation in task["annotations"]):
+                if annotation["unique_id"] in uids:
+                    studio.delete_annotation(annotation["id"])
+
+
+def _erase_in_log(desk: Desk, uids: Collection[str]) -> None:
+    kinds = ("answer", "accepted", "waived")  # what was accepted holds a digest of the text: it could be guessed from
+    seqs = [event.seq for event in desk.log.events(*kinds) if event.subject in uids]
+    desk.log.erase(seqs, "an annotator was erased")
