@@ -74,11 +74,11 @@ def push(
     from .desk import open_desk
 
     with open_desk(directory, write=True) as desk:
-        studio = _connect(directory, url, any_version)
         root = desk.folder / "pictures" if dry_run else render(desk, executor(workers), for_person("pictures"))
         gallery = Gallery(pictures_url, None) if pictures_url else local_gallery(pictures_root or str(root.resolve()))
         options = Options(dry_run, retire, recreate)
-        done = deliver(Delivery(desk, studio, gallery, options, for_person("push: batches")))
+        with _connect(directory, url, any_version) as studio:
+            done = deliver(Delivery(desk, studio, gallery, options, for_person("push: batches")))
     told = {name: difference.counts() for name, difference in done.items()}
     _tell(told, as_json, "would be done" if dry_run else "done")
 
@@ -104,8 +104,8 @@ def pull(
     from .desk import open_desk
     from .pull import pull as run
 
-    with open_desk(directory, write=True) as desk:
-        pulled = run(_connect(directory, url, any_version), desk.log, desk.marker, full=full)
+    with open_desk(directory, write=True) as desk, _connect(directory, url, any_version) as studio:
+        pulled = run(studio, desk.log, desk.marker, full=full)
     if as_json:
         typer.echo(json.dumps(asdict(pulled)))
         return
@@ -261,6 +261,6 @@ def erase(
     from .desk import open_desk
     from .erase import erase_annotator
 
-    with open_desk(directory, write=True) as desk:
-        erased = erase_annotator(desk, _connect(directory, url, any_version), annotator, texts=texts)
+    with open_desk(directory, write=True) as desk, _connect(directory, url, any_version) as studio:
+        erased = erase_annotator(desk, studio, annotator, texts=texts)
     typer.echo(f"{annotator} is erased; answers erased: {erased}. Run `mmtt annotate reports {directory}` next.")

@@ -75,5 +75,6 @@ def people(
     from .studio import Studio
 
     root = locate(directory).root
-    told = module.apply(root, table, Studio(find(root, url)).api)
+    with Studio(find(root, url)) as studio:
+        told = module.apply(root, table, studio.api)
     typer.echo("\n".join(told))

@@ -78,7 +78,7 @@ class Desk:
     @cached_property
     def answers(self) -> list[Answer]:
         """Every answer so far, in its latest version."""
-        languages = {person.pseudonym: person.language for person in self.people}
+        languages = self.people.languages()
         return history.answers(self.log, self.people, self.subjects, self.settings.protocol, languages)
 
     @cached_property

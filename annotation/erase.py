@@ -5,8 +5,6 @@ First the server, then the log, then the map: killed at any moment and run again
 
 from collections.abc import Collection
 
-from mmtt.errors import UserError
-
 from . import people
 from .desk import Desk
 from .history import tasks
@@ -23,9 +21,7 @@ def erase_annotator(desk: Desk, studio: Studio, pseudonym: str, *, texts: bool) 
     Raises:
         UserError: nobody is called so, or the server refuses.
     """
-    person = next((person for person in desk.people if person.pseudonym == pseudonym), None)
-    if person is None:
-        raise UserError(f"people.csv knows no '{pseudonym}'.")
+    desk.people.named(pseudonym)
     uids = _written(desk, pseudonym) if texts else set()
     if texts:
         _erase_on_server(desk, studio, uids)

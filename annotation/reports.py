@@ -45,7 +45,7 @@ def write(desk: Desk) -> tuple[list[Report], list[Rejection]]:
 
 def reports(desk: Desk) -> list[Report]:
     """Return the reports that count, by record and rank."""
-    writes = {person.pseudonym: person.writes for person in desk.people}
+    writes = {person.pseudonym: person.writes for person in desk.people.persons}
     ordered = sorted(desk.answers, key=lambda answer: (answer.submitted, answer.uid))
     dwell = {uid: spell.dwell for uid, spell in spells(ordered).items()}
     return [

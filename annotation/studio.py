@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from mmtt.errors import MissingDependency, UserError
 
@@ -44,7 +44,7 @@ class Project:
 
 
 class Studio:
-    """A Label Studio Community server."""
+    """A Label Studio Community server; a context, which closes its connections."""
 
     def __init__(self, connection: Connection, *, any_version: bool = False) -> None:
         """Connect, and make sure that it is a server which this was tested with.
@@ -54,7 +54,7 @@ class Studio:
         """
         self.url = connection.url
         self._calls = Calls(self.url)
-        self._api = _client(connection)
+        self._http, self._api = _client(connection)
         versions = self._calls.read("the version", self._api.versions.get)
         self.version = str(getattr(versions, "release", None) or "")
         edition = getattr(versions, "edition", None)
@@ -64,6 +64,16 @@ class Studio:
             hint = f"This was tested with Label Studio Community {TESTED}; --any-version tries it all the same."
             raise UserError(f"{self.url} is Label Studio {edition} {self.version}. {hint}")
         self.user_id = int(self._calls.read("who the token belongs to", self._api.users.whoami).id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
 
     @property
     def api(self) -> Any:
@@ -186,7 +196,8 @@ class Studio:
         self._calls.write(f"deleting annotation {number}", lambda: unless_gone(self._api.annotations.delete, number))
 
 
-def _client(connection: Connection) -> Any:
+def _client(connection: Connection) -> tuple[Any, Any]:
+    """The connections, and the SDK's client that uses them."""
     try:
         import httpx
         from label_studio_sdk import LabelStudio
@@ -195,7 +206,7 @@ def _client(connection: Connection) -> Any:
     # A proxy that the environment names cannot reach a server on this machine.
     http = httpx.Client(timeout=TIMEOUT_S, follow_redirects=True, trust_env=not connection.local)
     try:
-        return LabelStudio(base_url=connection.url, api_key=connection.token, max_retries=0, httpx_client=http)
+        return http, LabelStudio(base_url=connection.url, api_key=connection.token, max_retries=0, httpx_client=http)
     except Exception as error:  # a token that is none
         told = f"The token for {connection.url} is none that Label Studio gives"
         raise UserError(f"{told} ({type(error).__name__}).") from None
