@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmtt.executors import executor
+from mmtt.layout import locate
 from mmtt.progress import for_person
 
 from . import cli_setup
@@ -258,9 +259,20 @@ def erase(
     any_version: AnyVersion = False,
 ) -> None:
     """Erase an annotator: who they are, and with --texts all that they wrote."""
+    from .accounts import StudioAccounts
+    from .connection import find
     from .desk import open_desk
-    from .erase import erase_annotator
+    from .enrolment import erase as part
+    from .erase import erase_texts
+    from .reports import rewrite
 
-    with open_desk(directory, write=True) as desk, _connect(directory, url, any_version) as studio:
-        erased = erase_annotator(desk, studio, annotator, texts=texts)
-    typer.echo(f"{annotator} is erased; answers erased: {erased}. Run `mmtt annotate reports {directory}` next.")
+    erased = 0
+    if texts:
+        with open_desk(directory, write=True) as desk, _connect(directory, url, any_version) as studio:
+            erased = erase_texts(desk, studio, annotator)
+        with open_desk(directory, write=True) as desk:
+            rewrite(desk)
+    root = locate(directory).root
+    with StudioAccounts(find(root, url)) as accounts:
+        part(root, annotator, accounts)
+    typer.echo(f"{annotator} is nobody any more; answers erased: {erased}")

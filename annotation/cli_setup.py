@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mmtt.errors import UserError
+from mmtt.layout import locate
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The dataset's directory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -55,8 +56,6 @@ def serve(
     ] = None,
 ) -> None:
     """Run Label Studio for one curator on this machine; it is installed into its own environment on first use."""
-    from mmtt.layout import locate
-
     from .serve import serve as run
 
     run(locate(directory).root, port, environment, typer.echo)
@@ -68,13 +67,15 @@ def people(
     url: Annotated[str | None, typer.Option("--url", help="The server, else LABEL_STUDIO_URL, else `serve`'s.")] = None,
 ) -> None:
     """Create and retire accounts as a table says, and keep the private map to pseudonyms."""
-    from mmtt.layout import locate
-
-    from . import people as module
+    from .accounts import StudioAccounts
     from .connection import find
-    from .studio import Studio
+    from .enrolment import enrol
 
     root = locate(directory).root
-    with Studio(find(root, url)) as studio:
-        told = module.apply(root, table, studio.api)
-    typer.echo("\n".join(told))
+    connection = find(root, url)
+    with StudioAccounts(connection) as accounts:
+        done = enrol(root, table, accounts, connection.url)
+    told = {name: getattr(done, name) for name in ("created", "retired", "reopened", "changed", "unlisted")}
+    typer.echo(", ".join(f"{count} {name}" for name, count in told.items() if count) or "nothing to do")
+    if done.created:
+        typer.echo(f"Hand out the first passwords in {done.credentials}, then delete it.")

@@ -1,32 +1,29 @@
-"""Erase: take an annotator out. Who they are always goes; what they wrote does where that is asked for.
+"""Erase: take out what an annotator wrote, from the server and from the log. Who they are goes by `enrolment.erase`.
 
-First the server, then the log, then the map: killed at any moment and run again, it completes.
+The server first, then the log: killed at any moment and run again, it completes.
 """
 
 from collections.abc import Collection
 
-from . import people
 from .desk import Desk
 from .history import tasks
 from .projects import require_marked
 from .studio import Studio
 
 
-def erase_annotator(desk: Desk, studio: Studio, pseudonym: str, *, texts: bool) -> int:
-    """Erase who is behind a pseudonym, and with `texts` all that they wrote; return how many answers were erased.
+def erase_texts(desk: Desk, studio: Studio, pseudonym: str) -> int:
+    """Erase every answer of a person; return how many answers were erased.
 
-    With their texts go other people's answers about those texts (verifications quote them), and the tasks that show
-    them. The reports have to be written anew afterwards.
+    Other people's answers about them go as well (verifications quote them), and the tasks that show them. The reports
+    have to be written anew afterwards.
 
     Raises:
         UserError: nobody is called so, or the server refuses.
     """
     desk.people.named(pseudonym)
-    uids = _written(desk, pseudonym) if texts else set()
-    if texts:
-        _erase_on_server(desk, studio, uids)
-        _erase_in_log(desk, uids)
-    people.erase(desk.layout.root, studio.api, pseudonym)
+    uids = _written(desk, pseudonym)
+    _erase_on_server(desk, studio, uids)
+    _erase_in_log(desk, uids)
     return len(uids)
 
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-from mmtt.lexicon import claimed
-
 from mmtt.ids import derived_id
+from mmtt.lexicon import claimed
 from mmtt.record import Rejection
 from mmtt.regions import REGIONS
 from mmtt.reports import DWELL_EDGES_S, Report, require_same_bytes
@@ -41,6 +40,22 @@ def write(desk: Desk) -> tuple[list[Report], list[Rejection]]:
     write_table(folder / REPORTS, made, Report)
     _note_accepted(desk, [settled.answer.uid for found in desk.standing.settled.values() for settled in found])
     return made, refused
+
+
+def rewrite(desk: Desk) -> None:
+    """Write the tables anew where there are any: something that they were made from was erased.
+
+    What was derived of a text that is gone goes as well.
+    """
+    folder = desk.layout.root / "reports"
+    if not (folder / REPORTS).exists():
+        return
+    made, _ = write(desk)
+    if (folder / DERIVED).exists():
+        kept = {report.report_id for report in made}
+        write_table(
+            folder / DERIVED, [row for row in read_table(folder / DERIVED, Report) if row.report_id in kept], Report
+        )
 
 
 def reports(desk: Desk) -> list[Report]:
