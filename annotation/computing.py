@@ -61,7 +61,7 @@ def concerning(folder: Path) -> Iterator[None]:
 
         yield
     except ImportError as error:
-        hint = "pip install 'mmtt[annotation]' torch transformers sentencepiece"
+        hint = "pip install 'mmtt[translation]'"
         raise MissingDependency(f"Translating needs torch, transformers and sentencepiece ({error}): {hint}") from error
     except Exception as error:  # whatever a broken or foreign file makes the libraries raise
         raise UserError(f"{folder} cannot be loaded as a language model: {type(error).__name__}: {error}") from error

@@ -10,7 +10,7 @@ from mmtt.ids import digest
 
 from .answers import Answer, Kind, moment, values
 from .log import Event, Log
-from .protocols import Control
+from .protocols import VISIBLE, Control
 from .selection import Subject
 
 # What the log may notice about an answer.
@@ -105,6 +105,7 @@ def _answer(
         return None  # erased
     author = _author(first, names)
     held = values(last["result"] or [])
+    verdict = next(iter(held.get(Control.VERDICT, ())), None)
     return Answer(
         uid=uid,
         task_key=told.versions[0].header["task"],
@@ -120,10 +121,11 @@ def _answer(
         drafted=moment(last["draft_created_at"]),
         lead_time_s=last["lead_time"],
         skipped=bool(last["was_cancelled"]),
-        verdict=next(iter(held.get(Control.VERDICT, ())), None),
+        verdict=verdict,
         regions=held.get(Control.REGIONS, ()),
         text=held.get(Control.REPORT, ""),
-        difficulty=held.get(Control.DIFFICULTY),
+        # Label Studio keeps the stars of somebody who then changed their mind about the verdict.
+        difficulty=held.get(Control.DIFFICULTY) if verdict == VISIBLE else None,
         flags=held.get(Control.FLAGS, ()),
         match=next(iter(held.get(Control.MATCH, ())), None),
         missed=held.get(Control.MISSED, ()),

@@ -6,7 +6,7 @@ it makes of a text does not depend on the texts beside it.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -50,11 +50,11 @@ class Opened(NamedTuple):
     @property
     def output_tokens(self) -> int:
         """How long an answer may be, in tokens."""
-        return min(OUTPUT_TOKENS, self._positions - 1)
+        return min(OUTPUT_TOKENS, self._positions // 2 if self.continues else self._positions - 1)
 
     @property
     def input_tokens(self) -> int:
-        """How long may be what is read, in tokens; below 1 where an answer leaves no room."""
+        """How long may be what is read, in tokens."""
         return min(INPUT_TOKENS, self._positions - (self.output_tokens if self.continues else 0))
 
     @property
@@ -105,16 +105,14 @@ def open_folder(folder: Path) -> Opened:
 
         config = AutoConfig.from_pretrained(folder, **_SAFELY)
         tokenizer = AutoTokenizer.from_pretrained(folder, **_SAFELY)
-        opened = Opened(folder, config, tokenizer, frozenset(_commands(tokenizer)))
-    if opened.input_tokens < 1:
-        raise UserError(f"{folder} ({opened.kind}) reads too few tokens to leave room for an answer.")
-    return opened
+    return Opened(folder, config, tokenizer, _commands(tokenizer))
 
 
-def _commands(tokenizer: Any) -> Iterator[int]:
+def _commands(tokenizer: Any) -> frozenset[int]:
+    """Added tokens may also be runs of spaces, or words; and what a model does not know is no command."""
     added = tokenizer.added_tokens_decoder.items()
-    yield from (number for number, token in added if token.special or token.content[:1] in _BRACKETS)
-    yield from set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    named = {number for number, token in added if token.special or token.content[:1] in _BRACKETS}
+    return frozenset(named.union(tokenizer.all_special_ids) - {tokenizer.unk_token_id})
 
 
 def load(opened: Opened, where: str) -> Loaded:
@@ -133,16 +131,18 @@ def load(opened: Opened, where: str) -> Loaded:
     if found["missing_keys"]:  # they would be drawn at random
         some = ", ".join(sorted(found["missing_keys"])[:3])
         raise UserError(f"{opened.folder} is no whole {type(model).__name__}: it lacks {some}.")
-    ends = frozenset(_ends(model.generation_config.eos_token_id, opened.tokenizer.eos_token_id))
+    ends = _ends(opened, model.generation_config.eos_token_id)
     if not ends:
         raise UserError(f"{opened.folder} does not say which token ends an answer (eos_token_id).")
     model.generation_config = _greedy(opened, model.generation_config, ends)
     return Loaded(opened, model.eval().to(where), where, ends)
 
 
-def _ends(*said: int | list[int] | None) -> Iterator[int]:
-    for ids in said:
-        yield from ids if isinstance(ids, list) else () if ids is None else (ids,)
+def _ends(opened: Opened, saved: int | list[int] | None) -> frozenset[int]:
+    """What is said to end an answer; and any command, where an answer has none. Some chat models do not name theirs."""
+    said = saved if isinstance(saved, list) else [saved]
+    known = frozenset(end for end in (*said, opened.tokenizer.eos_token_id) if end is not None)
+    return known | opened.commands if opened.continues else known
 
 
 def _greedy(opened: Opened, saved: Any, ends: Iterable[int]) -> Any:
@@ -166,14 +166,17 @@ def tokens(opened: Opened, text: str) -> list[int]:
     """Return the tokens of a text in which nothing is a command: `<|im_end|>` becomes letters.
 
     Raises:
-        Rejected: `command`, a tokenizer does not let its commands be letters.
+        Rejected: `command`, a tokenizer does not let its commands be letters; `unread`, it does not know some of the
+            text, such as Chinese, and a model would make up what it says.
     """
-    # Marian's tokenizer takes `>>fra<<` for a command where a text begins with it.
-    plain = f" {text}" if text.startswith(">>") else text
+    # Marian's tokenizer takes `>>fra<<` for a command where a text begins with it, and drops a space.
+    plain = f" {text}" if opened.kind == "marian" else text
     read = opened.tokenizer(plain, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     if found := opened.commands.intersection(read):
         spelled = ", ".join(sorted(map(str, opened.tokenizer.convert_ids_to_tokens(sorted(found)))))
         raise Rejected("command", f"the text spells {spelled}, a command to the model")
+    if unknown := read.count(opened.tokenizer.unk_token_id):
+        raise Rejected("unread", f"the model does not know {unknown} of the text's {len(read)} tokens")
     return list(read)
 
 
@@ -205,7 +208,7 @@ def answers(loaded: Loaded, first: int | None, texts: Sequence[Sequence[int]]) -
             )
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise UserError(f"{loaded.opened.folder} needs more memory than {loaded.device} has: {error}") from error
-    begin = len(read[0]) if loaded.opened.continues else 1
+    begin = len(read[0]) if loaded.opened.continues else 1 if first is None else 2
     return [_answer(loaded, row[begin:]) for row in made[: len(texts)].tolist()]
 
 

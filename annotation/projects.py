@@ -33,7 +33,7 @@ def setup(name: str, dataset: str, protocol: str, language: str) -> Setup:
     config = interface.build(protocol, stage, language, rework=rework)
     shown = name.replace(_REWORK, "rework ")
     title = f"{dataset[: _TITLE_LETTERS - len(shown) - 2]}: {shown}"
-    instruction = interface.instructions(stage, language, protocol)
+    instruction = interface.instructions(stage, language, protocol, rework=rework)
     return Setup(name, title, config, interface.interface_sha256(config), instruction)
 
 

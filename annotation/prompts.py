@@ -12,8 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from mmtt.errors import Rejected, UserError, did_you_mean
+from mmtt.errors import Rejected, UserError
 from mmtt.ids import digest
+from mmtt.words import base
 
 from .computing import versions
 from .language_models import BATCH, GRID, Opened, tokens
@@ -50,11 +51,6 @@ class Prompt(NamedTuple):
         return digest(dict(self.told))
 
 
-def primary(language: str) -> str:
-    """Return the language that a BCP 47 tag names first: `zh` of `zh-Hans`."""
-    return language.partition("-")[0].lower()
-
-
 @cache
 def _data() -> Mapping[str, Any]:
     read: dict[str, Any] = yaml.safe_load((files(__package__ or "annotation") / "prompts.yaml").read_text("utf-8"))
@@ -65,11 +61,9 @@ def require_able(opened: Opened, task: Task) -> None:
     """Refuse a model that cannot do a task.
 
     Raises:
-        UserError: what it cannot do, and which models can.
+        UserError: what it cannot do, and which models can; or a language that is none of `mmtt.words.LANGUAGES`.
     """
-    known = _data()["languages"]
-    if primary(task.language) not in known:
-        raise UserError(f"Nobody knows how to ask for '{task.language}'.{did_you_mean(task.language, known)}")
+    base(task.language)
     if opened.continues and not opened.tokenizer.chat_template:
         raise UserError(
             f"{opened.folder} ({opened.kind}) has no chat template. Of decoder-only models, use a chat model."
@@ -94,9 +88,10 @@ def prompt(opened: Opened, task: Task, language: str, where: str) -> Prompt:
     Raises:
         Rejected: `language`, it does not read that language. UserError: it does not write the one asked for.
     """
-    source = primary(language)
-    if source not in _data()["languages"]:
-        raise Rejected("language", f"nobody knows how to tell a model of '{language}'")
+    try:
+        source = base(language)
+    except UserError as error:
+        raise Rejected("language", str(error)) from error
     make = _chat if opened.continues else _marked if opened.kind in _MARKED else _plain
     made = make(opened, task, source)
     run = {"batch": BATCH, "grid": GRID, "output_tokens": opened.output_tokens, "decoding": "greedy"}
@@ -120,7 +115,8 @@ def _chat(opened: Opened, task: Task, source: str) -> Prompt:
     around = str(rendered).split(_HERE)
     if len(around) != 2:
         raise UserError(f"The chat template of {opened.folder} does not repeat a message word for word, once.")
-    return Prompt(*(_commands(opened, part) for part in around), None, {"id": name, "around": around})
+    head, tail = (_commands(opened, part) for part in around)
+    return Prompt(head, tail, None, {"id": name, "around": around})
 
 
 def _marked(opened: Opened, task: Task, source: str) -> Prompt:
@@ -138,10 +134,11 @@ def _marked(opened: Opened, task: Task, source: str) -> Prompt:
 def _plain(opened: Opened, task: Task, source: str) -> Prompt:
     """Marian and T5: a mark of the answer's language where the model has any, else words where it follows some."""
     mark, end = _mark(opened, task.language), (opened.tokenizer.eos_token_id,)
+    if opened.kind == "marian":
+        _require_pair(opened, task, source, marked=mark is not None)
     if mark is not None and task.kind == "translation":
         return Prompt((_id(opened, mark),), end, None, {"id": "mark", "around": [mark, ""]})
-    if opened.kind not in _PREFIXED:
-        _require_pair(opened, task, source)
+    if opened.kind == "marian":
         return Prompt((), end, None, {"id": "none", "around": ["", ""]})
     name, text = _words("t5", task, source)
     around = text.split(_HERE)
@@ -149,20 +146,21 @@ def _plain(opened: Opened, task: Task, source: str) -> Prompt:
     return Prompt(head, tail + end, None, {"id": name, "around": around})
 
 
-def _require_pair(opened: Opened, task: Task, source: str) -> None:
-    """A Marian model of one pair of languages may say which; groups of languages are let pass."""
+def _require_pair(opened: Opened, task: Task, source: str, *, marked: bool) -> None:
+    """Marian models may say what they read and write; names of groups of languages are let pass."""
     of = {code: name for name, language in _data()["languages"].items() for code in language["codes"]}
-    writes = of.get(primary(opened.tokenizer.target_lang or ""), primary(task.language))
-    reads = of.get(primary(opened.tokenizer.source_lang or ""), source)
-    if writes != primary(task.language):
+    reads = of.get(getattr(opened.tokenizer, "source_lang", None), source)
+    writes = of.get(getattr(opened.tokenizer, "target_lang", None), base(task.language))
+    if writes != base(task.language) and not marked:
         raise UserError(f"{opened.folder} writes '{writes}', not '{task.language}'.")
     if reads != source:
         raise Rejected("language", f"the model reads '{reads}', not '{source}'")
 
 
 def _mark(opened: Opened, language: str) -> str | None:
-    known = opened.tokenizer.get_vocab()
-    return next((mark for mark in _data()["languages"][primary(language)]["marks"] if mark in known), None)
+    unknown = (None, opened.tokenizer.unk_token_id)
+    marks: list[str] = _data()["languages"][base(language)]["marks"]
+    return next((m for m in marks if opened.tokenizer.convert_tokens_to_ids(m) not in unknown), None)
 
 
 def _id(opened: Opened, token: str) -> int:
@@ -172,7 +170,7 @@ def _id(opened: Opened, token: str) -> int:
 def _words(style: str, task: Task, source: str) -> tuple[str, str]:
     """A prompt's id and its text, with everything filled in but the report, whose place is kept."""
     written, languages = _data()["prompts"][style][task.kind], _data()["languages"]
-    names = {"source": languages[source]["name"], "target": languages[primary(task.language)]["name"]}
+    names = {"source": languages[source]["name"], "target": languages[base(task.language)]["name"]}
     return written["id"], Template(written["text"]).substitute(names, words=task.words, text=_HERE)
 
 

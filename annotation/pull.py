@@ -4,6 +4,7 @@ Usually only tasks that changed are asked for, by the server's own clock, with a
 Once a day everything is: deletions and quiet changes of ownership do not show in a task's time.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from mmtt.errors import UserError
 
 from .log import Event, Log, New
 from .projects import require_marked
-from .studio import Studio
+from .studio import Remote, Studio
 
 LOOK_BACK = timedelta(minutes=10)
 FULL_EVERY = timedelta(days=1)
@@ -71,6 +72,40 @@ def _is_due(mark: str | None, now: datetime) -> bool:
     return mark is None or abs(now - datetime.fromisoformat(mark)) >= FULL_EVERY
 
 
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a project was read: up to which moment of its server's clock.
+
+    seen: when each task of the window before that had changed last, so that looking back reads only what is newer.
+    """
+
+    moment: datetime
+    seen: Mapping[int, datetime]
+
+    def to_json(self) -> str:
+        """Return it as text."""
+        return json.dumps([self.moment.isoformat(), {i: t.isoformat() for i, t in self.seen.items()}])
+
+    @classmethod
+    def from_json(cls, text: str | None) -> "Position | None":
+        """Read what `to_json` wrote; None for none."""
+        if text is None:
+            return None
+        moment, seen = json.loads(text)
+        return cls(datetime.fromisoformat(moment), {int(i): datetime.fromisoformat(t) for i, t in seen.items()})
+
+
+def position(remotes: Sequence[Remote], before: Position | None) -> Position:
+    """Return how far a project is read after a listing.
+
+    Without an earlier position it may lie before that: a clock that once ran ahead must not blind us for good.
+    """
+    moment = max(remote.updated for remote in remotes)
+    if before is not None:
+        moment = max(moment, before.moment)
+    return Position(moment, {r.id: r.updated for r in remotes if r.updated >= moment - LOOK_BACK})
+
+
 class _Reader:
     """Reads one project."""
 
@@ -79,7 +114,7 @@ class _Reader:
     ) -> None:
         self._studio, self._log, self._name, self._number = studio, log, name, number
         self._keys, self._latest = keys, latest
-        self._cursor = f"cursor {name} {number}"
+        self._place = f"position {name} {number}"
         self._uids: set[str] = set()
         self.new = self.changed = self.vanished = self.foreign = 0
 
@@ -88,22 +123,21 @@ class _Reader:
         return len(self._uids)
 
     def read(self, full: bool) -> None:
-        mark = self._log.mark(self._cursor)
-        if full or mark is None:
+        before = Position.from_json(self._log.mark(self._place))
+        if full or before is None:
             remotes = self._studio.index(self._number)
         else:
-            remotes = self._studio.changed(self._number, datetime.fromisoformat(mark) - LOOK_BACK)
+            remotes = self._studio.changed(self._number, before.moment - LOOK_BACK)
         self.foreign = sum(remote.key not in self._keys for remote in remotes)
-        answered = [remote.id for remote in remotes if remote.annotations and remote.key in self._keys]
-        for tasks in self._studio.export(self._number, answered):
+        known = {} if full or before is None else before.seen
+        due = [r for r in remotes if r.annotations and r.key in self._keys and known.get(r.id) != r.updated]
+        for tasks in self._studio.export(self._number, [remote.id for remote in due]):
             self._log.append(self._news(tasks))
         if full:
             self._log.append(self._vanished())
         if remotes:
             # Only now: a pull that was killed reads this window again.
-            moment = max(remote.updated for remote in remotes).astimezone(UTC).isoformat(timespec="microseconds")
-            # A full read may set it back: a server's clock that once ran ahead must not blind us for good.
-            self._log.set_marks({self._cursor: moment if full else max(moment, mark or "")})
+            self._log.set_marks({self._place: position(remotes, None if full else before).to_json()})
 
     def _news(self, tasks: Iterable[Mapping[str, Any]]) -> list[New]:
         events = []

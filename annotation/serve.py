@@ -96,13 +96,14 @@ def _started(directory: Path, port: int, named: Path | None, tell: Tell) -> Iter
         program = environment(named, tell) / "bin" / "label-studio"
         port = _free_port(port)
         url = f"http://{HOST}:{port}"
-        first = _first_user(home / FILE, url)
-        if not (studio / DATABASE).exists():
+        fresh = not (studio / DATABASE).exists()
+        first = _first_user(home / FILE, url, fresh)
+        if fresh:
             with replacing(studio / DATABASE) as beside:
                 shutil.copyfile(database(program.parents[1], tell), beside)
         user = read_file(home / FILE) or {}
         with _process(program, port, studio, pictures, user, lock) as process:
-            lock.write(f"{url} (process {process.pid})")
+            lock.write(f"{url} (Ctrl-C there, or `kill {process.pid}`, ends it)")
             lock.flush()
             _wait(process, url, directory)
             connection = Connection(url, user["token"])
@@ -118,8 +119,8 @@ def _alone(studio: Path) -> Iterator[IO[str]]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.seek(0)
-            where = lock.read() or "; it is just starting"
-            raise LockedError(f"Label Studio already runs for {studio.parents[2]}: {where}") from None
+            where = lock.read() or "it is just starting"
+            raise LockedError(f"Label Studio already runs for {studio.parents[2]}: {where}.") from None
         lock.truncate(0)
         yield lock
         lock.truncate(0)
@@ -131,14 +132,16 @@ def _free_port(port: int) -> int:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
-        except OSError as error:
-            raise UserError(f"Port {port} cannot be used ({error.strerror}). Choose another one: --port") from None
+        except (OSError, OverflowError) as error:
+            raise UserError(f"Port {port} cannot be used ({error}). Choose another one: --port") from None
         return int(probe.getsockname()[1])
 
 
-def _first_user(path: Path, url: str) -> str | None:
-    """Note the address; draw password and token where there are none, and return that password."""
+def _first_user(path: Path, url: str, fresh: bool) -> str | None:
+    """Note the address; for fresh data draw password and token, if that was not done, and return the password."""
     known = read_file(path)
+    if known is None and not fresh:
+        raise UserError(f"{path} is missing; the server's data in {path.parent / 'studio'} need it. Restore it.")
     user = known or {"login": CURATOR, "password": new_password(), "token": secrets.token_hex(20)}
     if "password" not in user or "login" not in user:
         raise UserError(f"{path} is about another server, {user['url']}. Move it away to have one here.")
@@ -223,8 +226,8 @@ def _status(url: str, token: str | None = None) -> int | None:
 
 def _last_lines(directory: Path) -> str:
     log = private_folder(directory) / "studio" / LOG
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_LOG_LINES:]
-    return f"{' / '.join(line.strip() for line in lines) or 'it said nothing'} (its log: {log})"
+    lines = [line.strip(" ^\n") for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    return f"{' / '.join([line for line in lines if line][-_LOG_LINES:]) or 'it said nothing'} (its log: {log})"
 
 
 @contextlib.contextmanager

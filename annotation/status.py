@@ -164,7 +164,7 @@ def stage_of(item: Answer | Task) -> str:
 def _people(task: Task, desk: Desk) -> int:
     if task.project != QUALIFY:
         return task.people
-    return sum(person.status == ACTIVE for person in desk.people)
+    return sum(person.status == ACTIVE for person in desk.people.persons)
 
 
 def _stage(
@@ -229,7 +229,7 @@ def _families(
 
 
 def _annotators(desk: Desk, answers: Sequence[Answer], times: Mapping[str, float | None]) -> list[AnnotatorStatus]:
-    by_name: dict[str, list[Answer]] = {person.pseudonym: [] for person in desk.people}
+    by_name: dict[str, list[Answer]] = {person.pseudonym: [] for person in desk.people.persons}
     for answer in answers:
         by_name.setdefault(answer.annotator, []).append(answer)
     known_scores, stands = scores(answers, desk.settings), desk.standing.status

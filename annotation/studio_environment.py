@@ -12,13 +12,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import filelock
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from mmtt.errors import UserError
 from mmtt.files import replacing
+from mmtt.progress import for_person
 
 from .studio_settings import laptop
 
@@ -119,11 +119,10 @@ def _install(home: Path, tell: Tell) -> None:
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir()
         (home / _UNFINISHED).touch()
-        steps = [[sys.executable, "-I", "-m", "venv", str(home)], [str(home / "bin" / "python"), *_pip()]]
         with log.open("w", encoding="utf-8") as kept:
-            for step in steps:
-                for line in _shown(_lines(step, home, log)):
-                    kept.write(line)
+            found = (name for step in _steps(home) for name in _packages(step, home, kept))
+            for _ in for_person("Label Studio: packages")(_constraints(), found):
+                pass
         (home / _UNFINISHED).unlink()
     except BaseException as error:
         shutil.rmtree(home, ignore_errors=True)
@@ -132,18 +131,23 @@ def _install(home: Path, tell: Tell) -> None:
         raise
 
 
-def _pip() -> list[str]:
-    options = ["--no-input", "--disable-pip-version-check", "--no-color", "--progress-bar", "off"]
-    return ["-I", "-m", "pip", "install", *options, "-c", str(CONSTRAINTS), f"label-studio=={VERSION}"]
+def _constraints() -> list[str]:
+    return [line for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines() if "==" in line]
 
 
-def _lines(command: list[str], home: Path, log: Path) -> Iterator[str]:
-    """Yield what a step says, line by line.
+def _steps(home: Path) -> list[list[str]]:
+    # -I keeps Python's own variables out; pip's, which may name the index, are wanted.
+    install = [str(home / "bin" / "python"), "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    install += ["--no-color", "--progress-bar", "off", "-c", str(CONSTRAINTS), f"label-studio=={VERSION}"]
+    return [[sys.executable, "-I", "-m", "venv", str(home)], install]
+
+
+def _packages(command: list[str], home: Path, log: IO[str]) -> Iterator[str]:
+    """Run a step of the installation, and yield each package that pip looks up.
 
     Raises:
         UserError: it failed.
     """
-    # -I keeps Python's own variables out; pip's, which may name the index, are wanted.
     said: list[str] = []
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -151,12 +155,14 @@ def _lines(command: list[str], home: Path, log: Path) -> Iterator[str]:
         try:
             for line in process.stdout or ():
                 said.append(line)
-                yield line
+                log.write(line)
+                if line.startswith("Collecting "):
+                    yield line
         except BaseException:
             process.kill()
             raise
     if process.returncode:
-        told = f"All that was said is in {log}."
+        told = f"All that was said is in {log.name}."
         raise UserError(f"Label Studio could not be installed: {_cause(''.join(said), home)}. {told}")
 
 
@@ -168,17 +174,6 @@ def _cause(said: str, home: Path) -> str:
     lines = said.strip().splitlines() or ["no reason was given"]
     errors = [line for line in lines if line.startswith("ERROR: ")] or lines
     return errors[-1].strip().removeprefix("ERROR: ").rstrip(".")
-
-
-def _shown(lines: Iterator[str]) -> Iterator[str]:
-    """Draw a bar on standard error, a step for each package that pip looks up."""
-    packages = sum("==" in line for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines())
-    columns = (TextColumn("Label Studio: packages"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=packages)
-        for line in lines:
-            bar.advance(task, line.startswith("Collecting "))
-            yield line
 
 
 def _migrate(home: Path, path: Path) -> None:

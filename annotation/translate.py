@@ -7,25 +7,26 @@ asked, and `derived.json` spells out the latter. A report has one derived text, 
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
-from itertools import islice
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmtt import weights
 from mmtt.errors import Rejected
 from mmtt.files import write_atomically
-from mmtt.lexicon import words as words_of
 from mmtt.progress import Progress, silent
 from mmtt.record import Rejection
 from mmtt.reports import Report
 from mmtt.shards import read_table, write_table
+from mmtt.words import words as words_of
 
 from .computing import device
 from .language_models import BATCH, Loaded, Opened, answers, load, open_folder, padded
-from .prompts import Prompt, Task, primary, prompt, put, require_able
-from .reports import DERIVED, REPORTS, derived_of, with_derived
+from .prompts import Prompt, Task, prompt, put, require_able
+from .reports import DERIVED, REPORTS, with_derived
 
 PROMPTS = "derived.json"
 _SAVED_EVERY_S = 60.0
@@ -42,7 +43,7 @@ class Done(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A report that a model is to read: how it is put, as tokens; `row` is the report with all but the answer."""
+    """A report that a model is to read: `row` is the report with all that will be derived but the text."""
 
     row: Report
     prompt: Prompt
@@ -50,15 +51,28 @@ class Asked(NamedTuple):
 
 
 class Book:
-    """The derived texts of some reports, kept in a file. `rows` holds them by the id of their report."""
+    """What was derived from some reports, kept in a folder. `rows` holds it by the id of the report."""
 
     def __init__(self, folder: Path, reports: Sequence[Report]) -> None:
         """Read what was derived before from words that still stand; the rest is forgotten."""
         self.folder, self.reports = folder, [replace(report, **_NOTHING) for report in reports]
-        path = folder / DERIVED
-        found = with_derived(self.reports, path) if path.exists() else []
-        self.rows = {report.report_id: report for report in found if report.derived_text is not None}
+        before = with_derived(self.reports, folder / DERIVED)
+        self.rows = {
+            row.report_id: replace(row, derived_origin=origin_of_derived(row.text_origin))
+            for row in before
+            if row.derived_text is not None
+        }
         self.told = _read_told(folder / PROMPTS)
+        self.refused: list[Rejection] = []
+
+    def note(self, row: Report, answer: str | Rejected) -> None:
+        """Take a text down, or that there is none and why."""
+        if isinstance(answer, Rejected):
+            self.rows.pop(row.report_id, None)
+            detail = f"report {row.report_id}: {answer.detail}"
+            self.refused.append(Rejection(stage="translate", code=answer.code, detail=detail, record_id=row.record_id))
+        else:
+            self.rows[row.report_id] = replace(row, derived_text=answer)
 
     def save(self) -> None:
         """Write what was derived, and how."""
@@ -82,13 +96,18 @@ def _read_told(path: Path) -> dict[str, Any]:
     return read if isinstance(read, dict) else {}
 
 
+def origin_of_derived(text_origin: str) -> str:
+    """Return the origin of what a model makes of a text: a person's words stay a person's, a machine's a machine's."""
+    return "human_translated" if text_origin in _OF_PERSONS else text_origin
+
+
 def translate(folder: Path, model: Path, language: str, words: int | None = None, progress: Progress = silent) -> Done:
-    """Let a model translate or shorten the reports of a folder, those that need it and were not done before.
+    """Let a model translate or shorten the reports of a folder: those that need it and were not done before.
 
     What is done is kept, whatever ends the run.
 
     Args:
-        folder: of `reports.parquet`; the caller holds the dataset.
+        folder: of `reports.parquet`; the caller holds the dataset's lock.
         model: a folder in transformers' format, with safetensors.
         language: of the result, a BCP 47 tag.
         words: to shorten to at most so many; None to translate.
@@ -101,11 +120,94 @@ def translate(folder: Path, model: Path, language: str, words: int | None = None
     book = Book(folder, read_table(folder / REPORTS, Report))
     opened = open_folder(model)
     require_able(opened, task)
-    asked, kept, refused = _sorted_out(book, opened, task)
-    made = 0
+    where = device()
+    asked = list(_asked(book, opened, task, where))
+    due = [one for one in asked if not _done(one, book.rows.get(one.row.report_id))]
+    before = len(book.refused)
     try:
-        for answered in progress(_batches(opened, asked), _answered(opened, _batches(opened, asked), task)):
-            ...
+        _run(book, task, batches(opened, due), lambda: load(opened, where), progress)
     finally:
         book.publish()
-    return Done(made, kept, refused)
+    return Done(len(due) - len(book.refused) + before, len(asked) - len(due), book.refused)
+
+
+def needed(report: Report, task: Task) -> bool:
+    """Whether a report has words that are not yet as a task wants them."""
+    if not report.text.strip():
+        return False
+    same = _language(report.language) == _language(task.language)
+    return not same or (task.words is not None and len(words_of(report.text, task.language)) > task.words)
+
+
+def _language(tag: str) -> str:
+    return tag.lower().partition("-")[0]
+
+
+def _asked(book: Book, opened: Opened, task: Task, where: str) -> Iterator[Asked]:
+    """Yield every report that needs a task, as the model would read it; note those that it cannot read."""
+    model_sha256 = weights.sha256(opened.folder)
+    prompts = cache(lambda language: prompt(opened, task, language, where))
+    for report in book.reports:
+        if not needed(report, task):
+            continue
+        try:
+            one = prompts(report.language)
+            read = put(opened, one, report.text)
+        except Rejected as reason:
+            book.note(report, reason)
+            continue
+        book.told[one.sha256] = dict(one.told)
+        row = replace(
+            report,
+            derived_kind=task.kind,
+            derived_language=task.language,
+            derived_origin=origin_of_derived(report.text_origin),
+            derived_model_sha256=model_sha256,
+            derived_prompt_sha256=one.sha256,
+        )
+        yield Asked(row, one, read)
+
+
+def _done(asked: Asked, known: Report | None) -> bool:
+    """Whether what is known was derived by the same model in the same way, from the same words: `Book` saw to those."""
+    return known is not None and replace(known, derived_text=None) == asked.row
+
+
+def batches(opened: Opened, asked: Iterable[Asked]) -> list[list[Asked]]:
+    """Group what is asked into batches of one prompt and one padded length."""
+    groups: dict[tuple[str, int], list[Asked]] = defaultdict(list)
+    for one in asked:
+        groups[one.prompt.sha256, padded(opened, len(one.tokens))].append(one)
+    return [
+        group[start : start + BATCH] for _, group in sorted(groups.items()) for start in range(0, len(group), BATCH)
+    ]
+
+
+def _run(
+    book: Book, task: Task, due: Sequence[Sequence[Asked]], ready: Callable[[], Loaded], progress: Progress
+) -> None:
+    saved = time.monotonic()
+    for batch, told in progress(due, _answered(due, ready)):
+        for one, answer in zip(batch, told, strict=True):
+            book.note(one.row, _within(answer, task))
+        if time.monotonic() - saved > _SAVED_EVERY_S:
+            book.save()
+            saved = time.monotonic()
+
+
+def _answered(
+    due: Sequence[Sequence[Asked]], ready: Callable[[], Loaded]
+) -> Iterator[tuple[Sequence[Asked], list[str | Rejected]]]:
+    if not due:  # weights are big: without work they stay where they are
+        return
+    loaded = ready()
+    for batch in due:
+        yield batch, answers(loaded, batch[0].prompt.first, [one.tokens for one in batch])
+
+
+def _within(answer: str | Rejected, task: Task) -> str | Rejected:
+    if isinstance(answer, Rejected) or task.words is None:
+        return answer
+    if (count := len(words_of(answer, task.language))) <= task.words:
+        return answer
+    return Rejected("too_many_words", f"the answer has {count} words, not {task.words}")

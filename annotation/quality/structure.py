@@ -1,0 +1,90 @@
+"""Structure: what the interface asks for and cannot enforce, since a server accepts anything."""
+
+import re
+from collections.abc import Iterator
+
+from mmtt.regions import REGIONS
+
+from ..answers import Answer
+from ..protocols import DIFFICULTIES, FALSE_POSITIVE, FLAGS, MATCHES, VERDICTS, VISIBLE, StageName
+from .finding import Case, Effect, Found
+
+# Nothing was written, or a template was left unfilled. Round brackets are people's own.
+_NOTHING = re.compile(
+    r"(?:todo|tbd|n/?a|none|null|test(?:ing)?|asdf\w*|x{2,}|placeholder|无|没有|测试|待填|待补充|略)?"
+)
+_UNFILLED = re.compile(
+    r"""
+    [\[<{【]\s?(?:todo|region|part|text|insert|your|部位|区域|文本|描述)[^\]>}】]{0,60}[\]>}】]
+    | _{3,} | lorem\ ipsum | (?-i:\bTODO\b|\bXXX\b)
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_MARKS = " \t\n.,;:!?-–—_…·*#'\"()。，；：！？、"
+
+
+def structure(case: Case) -> Iterator[Found]:
+    """Say what is missing in an answer, does not belong there, or is none of the choices."""
+    for answer in case.answers:
+        if answer.skipped:
+            yield from _skipped(answer)
+            continue
+        faults = _verified(answer) if answer.stage == StageName.VERIFY else _judged(answer)
+        for variant, detail in (*_strangers(answer), *faults):
+            yield Found(answer, detail, variant=variant)
+
+
+def _skipped(answer: Answer) -> Iterator[Found]:
+    if not answer.flags and not answer.text.strip():
+        yield Found(answer, "skipped without a reason", effect=Effect.TELL, variant="skipped")
+
+
+def _strangers(answer: Answer) -> Iterator[tuple[str, str]]:
+    """What no button of the interface sends."""
+    known = FLAGS if answer.stage == StageName.DESCRIBE else (*FLAGS, FALSE_POSITIVE)
+    found = sorted({*answer.regions, *answer.missed} - set(REGIONS)) + sorted(set(answer.flags) - set(known))
+    if found:
+        yield "stranger", f"none of the choices: {', '.join(found)}"
+
+
+def _verified(answer: Answer) -> Iterator[tuple[str, str]]:
+    if answer.match not in MATCHES:
+        yield "missing", f"match is {answer.match!r}"
+
+
+def _judged(answer: Answer) -> Iterator[tuple[str, str]]:
+    if answer.verdict not in VERDICTS:
+        yield "missing", f"verdict is {answer.verdict!r}"
+    elif answer.verdict == VISIBLE:
+        yield from _of_visible(answer)
+    elif answer.regions or answer.text.strip():
+        yield "superfluous", f"verdict {answer.verdict}, yet there are regions or a text"
+
+
+def _of_visible(answer: Answer) -> Iterator[tuple[str, str]]:
+    if not answer.regions:
+        yield "regions", "visible, but no region is chosen"
+    if not answer.text.strip():
+        yield "text", "visible, but there is no text"
+    elif _NOTHING.fullmatch(answer.text.strip(_MARKS).lower()) or _UNFILLED.search(answer.text):
+        yield "placeholder", "the text is a placeholder, or holds one"
+    if answer.stage == StageName.DESCRIBE and answer.difficulty not in range(1, DIFFICULTIES + 1):
+        yield "difficulty", f"difficulty is {answer.difficulty!r}"
+
+
+def self_verified(case: Case) -> Iterator[Found]:
+    """Say who judges their own report: as the one who verifies it, or who settles a dispute that it is part of."""
+    authors = {a.uid: a.annotator for a in case.answers}
+    wrote = {(a.record_id, a.annotator) for a in case.described}
+    for answer in case.answers:
+        verifies = answer.stage == StageName.VERIFY and authors.get(answer.about or "") == answer.annotator
+        settles = answer.stage == StageName.ADJUDICATE and (answer.record_id, answer.annotator) in wrote
+        if verifies or settles:
+            yield Found(answer, "judges a report that they wrote themselves")
+
+
+def tampered(case: Case) -> Iterator[Found]:
+    """Say where the log noticed something that the interface does not do."""
+    for answer in case.answers:
+        if answer.signals:
+            yield Found(answer, f"the log noticed: {', '.join(answer.signals)}")
