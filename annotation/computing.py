@@ -1,6 +1,5 @@
-"""Computing: where language models run, how steadily, and what is said when a folder cannot be loaded."""
+"""Computing: which versions decide what a language model says, and what is said when its folder cannot be loaded."""
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,48 +7,14 @@ from importlib.metadata import version
 from logging import CRITICAL
 from pathlib import Path
 
-from mmtt.errors import MissingDependency, UserError, did_you_mean
+from mmtt.errors import MissingDependency, UserError
 
-DEVICE, DEVICES = "MMTT_DEVICE", ("auto", "cpu", "cuda")
 _DECIDING = ("transformers", "torch", "tokenizers")
-
-
-def device() -> str:
-    """Return where to compute, `cpu` or `cuda`: what MMTT_DEVICE says, by default a GPU where there is one.
-
-    Raises:
-        UserError: an unknown word, or a GPU is asked for that is not there.
-    """
-    import torch
-
-    asked = os.environ.get(DEVICE) or "auto"
-    if asked not in DEVICES:
-        raise UserError(f"{DEVICE} is '{asked}'.{did_you_mean(asked, DEVICES)}")
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"{DEVICE} is cuda, but torch {torch.__version__} sees no GPU here.")
-    return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that decide what a model answers."""
     return {name: version(name) for name in _DECIDING}
-
-
-@contextmanager
-def steady(where: str) -> Iterator[None]:
-    """One thread, so that their number has no say; on a GPU, algorithms that repeat themselves."""
-    import torch
-
-    threads, before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(1)
-    if where == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(before)
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from mmtt.devices import steady
 from mmtt.errors import Rejected, UserError
 
-from .computing import concerning, quiet, steady
+from .computing import concerning, quiet
 
 BATCH = 8
 GRID = 32  # lengths are rounded up to it, in tokens
@@ -201,7 +202,7 @@ def answers(loaded: Loaded, first: int | None, texts: Sequence[Sequence[int]]) -
     read, seen = _shaped(loaded, texts)
     loaded.model.generation_config.forced_bos_token_id = first
     try:
-        with quiet(), steady(loaded.device), torch.inference_mode():
+        with quiet(), steady(loaded.device == "cuda", warn_only=True), torch.inference_mode():
             made = loaded.model.generate(
                 input_ids=torch.tensor(read, device=loaded.device),
                 attention_mask=torch.tensor(seen, device=loaded.device),

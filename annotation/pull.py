@@ -13,12 +13,12 @@ from typing import Any
 from mmtt.errors import UserError
 
 from .log import Event, Log, New
-from .projects import require_marked
+from .projects import known, require_marked
 from .studio import Remote, Studio
 
 LOOK_BACK = timedelta(minutes=10)
 FULL_EVERY = timedelta(days=1)
-_FULL = "reconciled"
+FULL = "reconciled"
 
 # What is kept of an annotation: what was said, by whom, when, and what tells of tampering. Never names or addresses.
 _KEPT = (
@@ -56,16 +56,28 @@ def pull(studio: Studio, log: Log, marker: str, *, full: bool = False, now: date
     if not projects:
         raise UserError(f"{log.path.parent} knows no project. `mmtt annotate push` makes them first.")
     now = now or datetime.now(UTC)
-    full = full or _is_due(log.mark(_FULL), now)
+    full = full or _is_due(log.mark(FULL), now)
     keys = {event.subject for event in log.events("task")}
     latest = {event.subject: event for event in log.events("answer", "vanished")}
     read = [_Reader(studio, log, name, number, keys, latest) for name, number in projects.items()]
     for reader in read:
         reader.read(full)
     if full:
-        log.set_marks({_FULL: now.isoformat()})
+        log.set_marks({FULL: now.isoformat()})
     sums = {name: sum(getattr(r, name) for r in read) for name in ("seen", "new", "changed", "vanished", "foreign")}
     return Pulled(sums["seen"], sums["new"], sums["changed"], sums["vanished"], sums["foreign"], full)
+
+
+def progress(log: Log) -> tuple[str | None, str | None]:
+    """Return until when all was read, by the server's clock, and when everything was read last, by ours; ISO 8601."""
+    places = [Position.from_json(log.mark(place(name, number))) for name, number in known(log).items()]
+    moments = [found.moment for found in places if found is not None]
+    return (max(moments).isoformat() if moments else None, log.mark(FULL))
+
+
+def place(name: str, number: int) -> str:
+    """Return the name of the mark that says how far a project was read."""
+    return f"position {name} {number}"
 
 
 def _is_due(mark: str | None, now: datetime) -> bool:
@@ -114,7 +126,7 @@ class _Reader:
     ) -> None:
         self._studio, self._log, self._name, self._number = studio, log, name, number
         self._keys, self._latest = keys, latest
-        self._place = f"position {name} {number}"
+        self._place = place(name, number)
         self._uids: set[str] = set()
         self.new = self.changed = self.vanished = self.foreign = 0
 
@@ -129,8 +141,8 @@ class _Reader:
         else:
             remotes = self._studio.changed(self._number, before.moment - LOOK_BACK)
         self.foreign = sum(remote.key not in self._keys for remote in remotes)
-        known = {} if full or before is None else before.seen
-        due = [r for r in remotes if r.annotations and r.key in self._keys and known.get(r.id) != r.updated]
+        seen = {} if full or before is None else before.seen
+        due = [r for r in remotes if r.annotations and r.key in self._keys and seen.get(r.id) != r.updated]
         for tasks in self._studio.export(self._number, [remote.id for remote in due]):
             self._log.append(self._news(tasks))
         if full:

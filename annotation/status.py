@@ -11,8 +11,8 @@ from .answers import Answer, Kind
 from .desk import Desk
 from .hours import HOUR_S, dwells, hours_of, write_hours
 from .people import ACTIVE
-from .projects import known
 from .protocols import StageName
+from .pull import progress
 from .quality import Score, scores
 from .quality.finding import in_order
 from .tasks import QUALIFY, Task, wanted
@@ -138,6 +138,7 @@ def status(desk: Desk) -> Status:
     left = {task.key: max(_people(task, desk) - given[task.key], 0) for task in tasks}
     stages = [_stage(name, [t for t in tasks if stage_of(t) == name], answers, left, times) for name in STAGES]
     pace, hours_left = _pace(answers, times), sum(stage.hours_left for stage in stages)
+    read_until, full_read = progress(desk.log)
     return Status(
         stages=stages,
         families=_families(desk, tasks, answers, left),
@@ -147,8 +148,8 @@ def status(desk: Desk) -> Status:
         hours_left=hours_left,
         days_left=hours_left * pace.days / pace.hours if pace.hours else None,
         pace=pace,
-        read_until=max(filter(None, (desk.log.mark(f"cursor {name}") for name in known(desk.log))), default=None),
-        full_read=desk.log.mark("reconciled"),
+        read_until=read_until,
+        full_read=full_read,
         events=sum(1 for _ in desk.log.events()),
         head=desk.log.head,
     )

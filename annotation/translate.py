@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmtt import weights
+from mmtt.devices import device
 from mmtt.errors import Rejected
 from mmtt.files import write_atomically
 from mmtt.progress import Progress, silent
@@ -23,7 +24,6 @@ from mmtt.reports import Report
 from mmtt.shards import read_table, write_table
 from mmtt.words import words as words_of
 
-from .computing import device
 from .language_models import BATCH, Loaded, Opened, answers, load, open_folder, padded
 from .prompts import Prompt, Task, prompt, put, require_able
 from .reports import DERIVED, REPORTS, with_derived

@@ -12,7 +12,7 @@ import pytest
 import typer.main
 
 import mmtt
-from mmtt.cli import app, application
+from mmtt.cli import APPLICATIONS, app, application
 from mmtt.record import Record
 from mmtt.schema import card_table, columns
 from pipelines.degradations.chain import OPERATIONS, presets
@@ -23,7 +23,8 @@ README = (ROOT / "README.md").read_text()
 
 def commands() -> list[str]:
     """Every `mmtt` command, groups spelled out."""
-    application("pipelines").register(app)
+    for name in APPLICATIONS:
+        application(name).register(app)
     found = []
     for name, command in typer.main.get_command(app).commands.items():
         found += [f"{name} {inner}" for inner in command.commands] if hasattr(command, "commands") else [name]

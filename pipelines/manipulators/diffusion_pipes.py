@@ -19,12 +19,13 @@ import numpy as np
 from PIL import Image
 
 from mmtt import weights
+from mmtt.devices import steady
 from mmtt.errors import Rejected, UserError
 from mmtt.images import Rgb
 from mmtt.regions import Mask
 from mmtt.weights import Weights
 
-from .diffusion_device import concerning_all, device, missing, steady
+from .diffusion_device import concerning_all, device, missing
 
 GRID_PX = 8  # an autoencoder's factor: sides are multiples of it
 

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 from annotators import Annotator, choices, description, textarea
+from label_page import LabelPage
 
 from annotation.desk import open_desk
 from annotation.history import tasks as task_facts
+from annotation.interface.languages import words
 from annotation.projects import known
 from annotation.serve import running
 from mmtt.check import check
@@ -45,7 +47,7 @@ class World:
 
     def __init__(self, root, connection):
         self.root, self.connection = root, connection
-        self.people = {}
+        self.people, self.passwords = {}, {}
 
     def mmtt(self, *words, code=0):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LABEL_STUDIO")}
@@ -63,6 +65,7 @@ class World:
         with (self.root / "private" / "annotation" / "credentials.csv").open() as handle:
             for row in csv.DictReader(handle):
                 self.people[row["name"]] = Annotator(row["url"], row["login"], row["password"])
+                self.passwords[row["name"]] = (row["login"], row["password"])
 
     def everybody_does(self, project, answer):
         """Tasks in turn, until the stream is empty for everybody."""
@@ -124,6 +127,8 @@ def test_from_pushed_tasks_to_joined_reports(world):
         assert person.do_all(projects["qualify"], honest) == 4
     look_at_a_task(world, projects["describe"])
 
+    in_a_browser(world, projects["describe"])
+
     # Chen copies, and names somebody once; the others work honestly.
     chen = world.people["chen"]
     for _ in range(6):
@@ -178,6 +183,37 @@ def test_from_pushed_tasks_to_joined_reports(world):
     nothing_tells(world)
     pages_are_written(world)
     an_annotator_is_erased(world, chen)
+
+
+def in_a_browser(world, project):
+    """Ben looks at two faces as a person does: what is missing is refused, and aliases come back."""
+    said = words("en")
+    page = LabelPage(world.connection.url, *world.passwords["ben"], world.root / "browser")
+    try:
+        page.open(project)
+        page.picture(world.root / "describe.png")
+        page.pick(said["verdict.visible.text"])
+        page.press("Submit")
+        assert page.refusal() is not None
+        page.pick(said["region.nose.text"])
+        page.type("The bridge of the nose has a hard edge and a colour that its tip has not.")
+        page.rate(4)
+        page.picture(world.root / "described.png")
+        page.press("Submit")
+        assert page.refusal() is None
+        page.open(project)
+        page.pick(said["verdict.none_visible.text"])
+        page.press("Submit")
+        assert page.refusal() is None
+    finally:
+        page.close()
+    world.mmtt("pull")
+    with world.desk() as desk:
+        ours = desk.people.pseudonym(next(p.user_id for p in desk.people.persons if p.name == "ben"))
+        browsed = {a.verdict: a for a in desk.answers if a.annotator == ours and a.kind != "qualification"}
+    assert browsed["visible"].regions == ("nose",) and browsed["visible"].difficulty == 4
+    assert browsed["visible"].text.startswith("The bridge of the nose") and browsed["visible"].lead_time_s > 1
+    assert browsed["none_visible"].text == ""
 
 
 def look_at_a_task(world, project):

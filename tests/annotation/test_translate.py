@@ -467,5 +467,5 @@ def test_marian_with_several_targets_is_told_by_a_mark(tmp_path):
 def test_absent_packages_are_named_with_the_command(written, monkeypatch):
     folder = written("t5", taught=False)
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(MissingDependency, match=r"pip install 'mmtt\[annotation\]' torch transformers sentencepiece"):
+    with pytest.raises(MissingDependency, match=r"pip install 'mmtt\[translation\]'"):
         open_folder(folder)

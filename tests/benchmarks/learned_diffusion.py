@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from mmtt.contract import Case, job, plan_case
+from mmtt.devices import DEVICE
 from mmtt.faces import Face, align
 from mmtt.manipulator import Job
 from mmtt.weights import FOLDER
 from pipelines import manipulators
-from pipelines.manipulators import diffusion_device, diffusion_pipes
+from pipelines.manipulators import diffusion_pipes
 from tests.factories import drawn
 from tests.support import tiny_diffusion
 
@@ -34,16 +35,16 @@ REAL: dict[str, Any] = {
 
 def main() -> None:
     """Measure both manipulators on this machine's CPU, then a GPU if there is one."""
-    before = {name: os.environ.get(name) for name in (FOLDER, diffusion_device.DEVICE)}
+    before = {name: os.environ.get(name) for name in (FOLDER, DEVICE)}
     try:
         with tempfile.TemporaryDirectory() as folder:
-            os.environ |= {FOLDER: folder, diffusion_device.DEVICE: "cpu"}
+            os.environ |= {FOLDER: folder, DEVICE: "cpu"}
             tiny_diffusion.write_inpaint(Path(folder), **tiny_diffusion.HEAVY)
             tiny_diffusion.write_edit(Path(folder), **tiny_diffusion.HEAVY)
             print(f"\ndiffusion         CPU s for {JOBS} pictures   ours over the bare pipeline, median (min to max)")
             overhead("diffusion_inpaint", tiny_diffusion.INPAINT, calls=1)
             overhead("diffusion_edit", tiny_diffusion.EDIT, calls=2)
-        os.environ[diffusion_device.DEVICE] = "auto"
+        os.environ[DEVICE] = "auto"
         accelerator()
     finally:
         for name, value in before.items():

@@ -17,6 +17,7 @@ import pytest
 from mmtt import images, masks, regions
 from mmtt.check import verify
 from mmtt.contract import Case, job, plan_case, violations
+from mmtt.devices import DEVICE
 from mmtt.errors import MissingDependency, RecipeError, Rejected, UserError
 from mmtt.executors import processes
 from mmtt.faces import Face
@@ -64,7 +65,7 @@ def models(written, tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("mine") / "models"
     shutil.copytree(written, folder)
     monkeypatch.setenv(FOLDER, str(folder))
-    monkeypatch.delenv(diffusion_device.DEVICE, raising=False)
+    monkeypatch.delenv(DEVICE, raising=False)
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     return folder
@@ -544,11 +545,11 @@ def test_a_missing_package_is_told_with_the_command(package, monkeypatch):
 def test_where_to_compute_is_named_by_the_environment(monkeypatch):
     import torch
 
-    monkeypatch.setenv(diffusion_device.DEVICE, "cpu")
+    monkeypatch.setenv(DEVICE, "cpu")
     assert diffusion_device.device() == "cpu"
-    monkeypatch.setenv(diffusion_device.DEVICE, "gpu")
+    monkeypatch.setenv(DEVICE, "gpu")
     assert "Did you mean 'cpu'" in told(UserError, rendered, inpaint())
-    monkeypatch.setenv(diffusion_device.DEVICE, "cuda")
+    monkeypatch.setenv(DEVICE, "cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "sees no GPU" in told(UserError, rendered, inpaint())
 

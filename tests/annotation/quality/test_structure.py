@@ -1,0 +1,110 @@
+from dataclasses import replace
+
+import pytest
+
+from annotation.answers import Kind
+from annotation.protocols import VERDICTS
+from tests.annotation.planted import found, make_answer, verification
+
+EMPTY = {"regions": (), "text": "", "difficulty": None}
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_every_verdict_has_its_complete_answer(verdict):
+    assert found("structure", make_answer(verdict=verdict, **({} if verdict == "visible" else EMPTY))) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"verdict": None}, "verdict is None"),
+        ({"verdict": "maybe"}, "verdict is 'maybe'"),
+        ({"regions": ()}, "no region is chosen"),
+        ({"text": ""}, "there is no text"),
+        ({"text": " \n "}, "there is no text"),
+        ({"difficulty": None}, "difficulty is None"),
+        ({"difficulty": 0}, "difficulty is 0"),
+        ({"difficulty": 6}, "difficulty is 6"),
+        ({"regions": ("eye", "elbow")}, "none of the choices: elbow"),
+        ({"flags": ("false_positive",)}, "none of the choices: false_positive"),
+        ({**EMPTY, "verdict": "none_visible", "regions": ("eye",)}, "yet there are regions"),
+        ({**EMPTY, "verdict": "looks_pristine", "text": "nothing"}, "yet there are regions"),
+        ({**EMPTY, "verdict": "unusable", "text": "too dark"}, "yet there are regions"),
+    ],
+)
+def test_what_is_missing_or_superfluous_goes_back(changes, said):
+    (finding,) = found("structure", make_answer(**changes))
+    assert said in finding.detail and finding.effect == "return"
+
+
+def test_each_fault_is_told():
+    details = [f.detail for f in found("structure", make_answer(regions=(), text="", difficulty=None))]
+    assert len(details) == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["TODO", "todo!", "n/a", "None.", "test", "asdf", "xxx", "...", "无", "没有。", "The [region] is odd.",
+     "The <part> is odd", "The ____ is odd.", "lorem ipsum dolor sit amet", "{your text}", "【部位】模糊",
+     "The eye TODO finish", "——"],
+)  # fmt: skip
+def test_a_placeholder_goes_back(text):
+    (finding,) = found("structure", make_answer(text=text))
+    assert "placeholder" in finding.detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["The eye (part of it) is smeared.", "None of the teeth is straight.", "The tested nose is odd.", "无阴影的下巴。",
+     "The chin <- darker than the jaw", "Eye [left] smeared", "没有毛孔"],
+)  # fmt: skip
+def test_a_text_is_no_placeholder(text):
+    assert found("structure", make_answer(text=text)) == []
+
+
+def test_a_skip_without_a_reason_is_told():
+    skipped = make_answer(**EMPTY, verdict=None, skipped=True)
+    (finding,) = found("structure", skipped)
+    assert finding.effect == "tell"
+    assert found("structure", replace(skipped, flags=("technical_fault",))) == []
+    assert found("structure", replace(skipped, text="the picture is black")) == []
+
+
+def test_a_verification_needs_its_answer_and_is_held():
+    verified = verification(make_answer(), "ver")
+    assert found("structure", verified) == []
+    assert found("structure", replace(verified, flags=("false_positive",), missed=("nose",))) == []
+    (finding,) = found("structure", replace(verified, match=None))
+    assert (finding.effect, finding.detail) == ("hold", "match is None")
+    assert found("structure", replace(verified, missed=("elbow",)))
+
+
+def test_a_ruling_needs_no_difficulty():
+    ruled = make_answer(stage="adjudicate", difficulty=None)
+    assert found("structure", ruled) == []
+    assert found("structure", replace(ruled, text=""))[0].effect == "hold"
+
+
+def test_nobody_judges_their_own_report():
+    own = make_answer(annotator="a")
+    assert found("self_verified", own, verification(own, "b")) == []
+    (finding,) = found("self_verified", own, verification(own, "a"))
+    assert (finding.effect, finding.uid) == ("hold", f"{own.uid}-verified-by-a")
+
+
+def test_nobody_verifies_a_rework_of_their_own():
+    again = make_answer(1, "a", kind=Kind.REWORK, about="a-0000", round=1, record_id="record-0000")
+    (finding,) = found("self_verified", make_answer(0, "a"), again, verification(again, "a"))
+    assert finding.uid == f"{again.uid}-verified-by-a"
+
+
+def test_nobody_settles_a_dispute_that_they_are_part_of():
+    own, other = make_answer(annotator="a"), make_answer(annotator="b")
+    ruled = make_answer(9, "a", stage="adjudicate", record_id=own.record_id)
+    assert [f.uid for f in found("self_verified", own, other, ruled)] == [ruled.uid]
+    assert found("self_verified", own, other, replace(ruled, annotator="c")) == []
+
+
+def test_what_the_log_noticed_is_held():
+    (finding,) = found("tampered", make_answer(signals=("edited_by_another",)), make_answer(1))
+    assert (finding.effect, finding.detail) == ("hold", "the log noticed: edited_by_another")
