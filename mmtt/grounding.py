@@ -91,7 +91,7 @@ NEIGHBOURS = _symmetric(_BESIDE)
 
 
 def supported(region: str, edited: Collection[str]) -> bool:
-    """Return whether a claimed word is borne out by the regions that were edited: its own, or one that `SUPPORT`s it."""
+    """Return whether a claimed word is borne out by what was edited: its own region, or one in `SUPPORT`."""
     return region in edited or not SUPPORT[region].isdisjoint(edited)
 
 

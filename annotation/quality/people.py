@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 
+from mmtt.grounding import supported
 from mmtt.recipe import AnnotateSection
 
 from ..answers import Answer, Kind
 from ..protocols import VISIBLE, StageName
 from .finding import Case, Effect, Found, by_annotator, in_order, is_production, share
-from .regions import supported
+from .regions import borne_out
 from .time import spells
 
 EDITED = 0.1  # of a region: an examination asks for no less
@@ -83,8 +84,8 @@ def passes(answer: Answer) -> bool | None:
 def region_f1(answer: Answer) -> float:
     """Return the F1 of the regions chosen against those of which at least `EDITED` was edited, 0–1."""
     truth = {word for word, edited in (answer.region_shares or {}).items() if edited >= EDITED}
-    precision = supported(answer.regions, answer.region_shares or {}, EDITED) or 0.0
-    recall = supported(truth, dict.fromkeys(answer.regions, 1.0)) or 0.0
+    precision = borne_out(answer.regions, answer.region_shares or {}, EDITED) or 0.0
+    recall = share([supported(word, answer.regions) for word in truth])
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
@@ -165,7 +166,7 @@ def monotone(case: Case) -> Iterator[Found]:
         if len(answers) < _MIN_REPORTS or count / len(answers) < case.quality.monotone_share:
             continue
         same = [a for a in answers if frozenset(a.regions) == usual]
-        fitting = share([(supported(usual, a.region_shares or {}) or 0) >= 0.5 for a in same])
+        fitting = share([(borne_out(usual, a.region_shares or {}) or 0) >= 0.5 for a in same])
         if fitting < _NEARLY_ALWAYS:
             told = f"{', '.join(sorted(usual))} in {count} of {len(answers)} reports; it fits in {fitting:.0%} of them"
             yield Found(answers[-1], told, count / len(answers), whole=True)

@@ -1,9 +1,12 @@
 """Regions: a text against the regions that were chosen beside it, against its verdict, and against the mask."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 
+from mmtt.grounding import SUPPORT, Grounding, ground, supported
+from mmtt.lexicon import claimed, denied
+from mmtt.regions import REGIONS, TEXT_ONLY
 from mmtt.words import words
 
 from ..answers import Answer
@@ -27,8 +30,6 @@ _ALL_FINE = re.compile(
 
 @lru_cache(maxsize=100_000)
 def _claimed(text: str, language: str) -> frozenset[str]:
-    from mmtt.lexicon import claimed
-
     return frozenset(claimed(text, language))
 
 
@@ -42,23 +43,32 @@ def claimed_of(answer: Answer) -> frozenset[str]:
     return _claimed(answer.text, spoken(answer.language))
 
 
-def supported(words: Iterable[str], shares: Mapping[str, float], min_share: float = 0.05) -> float | None:
-    """Return the share of region words that an edit supports, 0–1; None of none.
+def judged(told: Iterable[str], shares: Mapping[str, float], min_share: float = 0.05) -> Grounding:
+    """Return how region words fit an edit.
 
-    `shares`: how much of each region was edited, 0–1; less than `min_share` supports nothing.
+    `shares`: how much of each region was edited, 0–1; less than `min_share` does not count. What landmarks do not
+    outline, and this record does not measure, is left undecided: nobody knows where its hair ends, say.
     """
-    from mmtt.grounding import ground
+    outlined = [word for word in REGIONS if word not in TEXT_ONLY]
+    known = [word for word in REGIONS if word in set(told)]
+    return ground(known, shares, min_share=min_share, sayable=[*outlined, *shares])
 
-    return ground(frozenset(words), shares, min_share=min_share).precision
+
+def borne_out(told: Collection[str], shares: Mapping[str, float], min_share: float = 0.05) -> float | None:
+    """Return the share of region words that an edit supports, 0–1, neighbours not counted; None if none is judged."""
+    grounding = judged(told, shares, min_share)
+    decided = len(set(told)) - len(grounding.undecided)
+    right = set(told) & set(REGIONS) - {*grounding.undecided, *grounding.unsupported}
+    return len(right) / decided if decided else None
 
 
 def choices(case: Case) -> Iterator[Found]:
     """Say where a text names other regions than those that were chosen beside it."""
     for answer in case.reports:
-        claimed, chosen = claimed_of(answer), frozenset(answer.regions)
-        overlap = agreement(claimed, chosen)
+        named, chosen = claimed_of(answer), frozenset(answer.regions)
+        overlap = agreement(named, chosen)
         if overlap < case.quality.choices_overlap:
-            detail = f"the text names {_listed(claimed)}; chosen are {_listed(chosen)}"
+            detail = f"the text names {_listed(named)}; chosen are {_listed(chosen)}"
             yield Found(answer, detail, overlap)
 
 
@@ -70,12 +80,8 @@ def agreement(one: frozenset[str], other: frozenset[str]) -> float:
     whole = one | other
     if not whole:
         return 1.0
-    kin = sum(_supports(word, other if word in one else one) for word in whole - (one & other))
-    return (len(one & other) + kin) / len(whole)
-
-
-def _supports(word: str, others: frozenset[str]) -> bool:
-    return supported([word], dict.fromkeys(others, 1.0)) == 1
+    kin = [word for word in whole - (one & other) if word in SUPPORT and supported(word, other if word in one else one)]
+    return (len(one & other) + len(kin)) / len(whole)
 
 
 def _listed(words: Iterable[str]) -> str:
@@ -84,13 +90,11 @@ def _listed(words: Iterable[str]) -> str:
 
 def contradiction(case: Case) -> Iterator[Found]:
     """Say where verdict and text exclude each other: a visible fault that the text denies, or the reverse."""
-    from mmtt.lexicon import denied
-
     for answer in case.written:
-        claimed = claimed_of(answer)
-        if answer.verdict in _SEES_NOTHING and claimed:
-            yield Found(answer, f"{answer.verdict}, but the text finds fault with {_listed(claimed)}", variant="claims")
-        elif answer.verdict == VISIBLE and not claimed:
+        faulty = claimed_of(answer)
+        if answer.verdict in _SEES_NOTHING and faulty:
+            yield Found(answer, f"{answer.verdict}, but the text finds fault with {_listed(faulty)}", variant="claims")
+        elif answer.verdict == VISIBLE and not faulty:
             fine = denied(answer.text, spoken(answer.language))
             if fine or _ALL_FINE.search(answer.text):
                 yield Found(answer, f"visible, but the text only says what is fine: {_listed(fine)}", variant="denies")
@@ -109,6 +113,9 @@ def grounding(case: Case) -> Iterator[Found]:
 
 
 def precision_of(answer: Answer) -> float | None:
-    """Return the share of the regions an answer names or chooses that were edited, 0–1; None where nobody knows."""
+    """Return how far the regions an answer names or chooses were edited, 0–1, as `mmtt.grounding` has it.
+
+    None where nobody knows.
+    """
     told = claimed_of(answer) | frozenset(answer.regions)
-    return supported(told, answer.region_shares) if answer.region_shares else None
+    return judged(told, answer.region_shares).precision if answer.region_shares else None

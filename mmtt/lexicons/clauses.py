@@ -134,7 +134,7 @@ def _follow(fragment: Fragment, before: Fragment | None, subjects: Sequence[Frag
 
 
 def _mirrored(subject: Fragment, fragment: Fragment) -> int | None:
-    """Return what a fragment says that breaks off after "not": "not altered, nor is the chin", "altered, the chin isn't"."""
+    """Return what a fragment says that breaks off after "not": "the nose is altered, the chin isn't"."""
     if subject.sign == FINE:
         return FINE if subject.negates else WRONG
     denied = fragment.has("undone") or (fragment.has("negation") and subject.sign == WRONG)
@@ -145,7 +145,14 @@ def _say_of(subjects: Sequence[Fragment], fragment: Fragment, former: Fragment |
     """Let a fragment without parts speak of its subjects. What was said to be wrong stays wrong, unless conceded."""
     own = fragment.bare or fragment.has("pronoun")
     sign = fragment.sign
-    if sign is None and fragment.elliptic and fragment.link != "clause" and not fragment.stated and former is not None and subjects[-1].listed:
+    if (
+        sign is None
+        and fragment.elliptic
+        and fragment.link != "clause"
+        and not fragment.stated
+        and former is not None
+        and subjects[-1].listed
+    ):
         sign, own = _mirrored(former, fragment), True  # "…; the chin, however, is not"
     elif sign is None and fragment.link == "contrast" and (fragment.has("pronoun") or fragment.negates):
         sign = WRONG  # "fine, but it floats"

@@ -9,7 +9,7 @@ from mmtt.lexicons.cues import CUES, FINE, NEGATIONS, UNSAID, WRONG, following, 
 from mmtt.lexicons.vocabulary import EVERY, PAIR, PART, SIDE, TRAP, WORD, Item
 
 # What parts fragments, the weakest first.
-LINKS = ("comma", "or", "and", "clause", "colon", "contrast", "concession", "question", "sentence")
+LINKS = ("comma", "and", "or", "clause", "colon", "contrast", "concession", "question", "sentence")
 _LONGEST = 100  # items; what has no mark for so long is no sentence, and must not take quadratic time
 _EXCEPTIONS = ("except", "unlike", "compared")
 _SUBJECTLESS = ("filler", "definite", "attribute", "pronoun", "mine", "same", "including", "spoils", SIDE, PAIR)
@@ -173,7 +173,7 @@ def _except(fragment: Fragment, first_cue: int) -> None:
 
 
 def _rule_out(fragment: Fragment) -> None:
-    """Fix parts that are only ruled out ("not the nose", "rather than the nose") or say where ("all above the nose")."""
+    """Fix parts that are only ruled out ("not the nose") or that only say where ("all above the nose is fine")."""
     for at, tag in enumerate(fragment.tags):
         if tag in ("denies", "instead"):
             part = part_after(fragment.items, at, "preposition")

@@ -63,7 +63,8 @@ def recall(items: Sequence[Item]) -> list[Item]:
 def _alone(items: Sequence[Item], place: int, before: str, after: str) -> bool:
     """Whether a side is no direction ("from the left", "bent left", "right below"), and no part that it has follows."""
     adverb = after == "preposition" and before not in (PART, "definite", "preposition")
-    if adverb or before in ("direction", "fault"):
+    article = before == "definite" and place > 1
+    if adverb or (items[place - 2].tag if article else before) in ("direction", "fault"):
         return False
     ahead = next((at for at in range(place + 1, min(place + 1 + _REACH, len(items))) if items[at].tag == PART), None)
     return ahead is None or not _near(items, place, ahead)

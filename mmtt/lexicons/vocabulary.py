@@ -112,25 +112,39 @@ def tree(language: str) -> Node:
 
 
 def read(text: str, language: str) -> list[Item]:
-    """Return a text as phrases, from left to right, the longest first. A trap right after a side is none (右眼下)."""
+    """Return a text as phrases, from left to right, the longest first.
+
+    A trap right after a side is none (右眼下), nor one in whose midst a longer part begins (过眼 in 穿过眼睛).
+    """
     root, pieces = tree(language), tokens(text, variants(language))
     found: list[Item] = []
     place = 0
     while place < len(pieces):
-        beside = bool(found) and found[-1].tag == SIDE and found[-1].end == pieces[place].start
-        length, meaning = _longest(pieces, place, root, trapped=not beside)
+        length, meaning = _longest(pieces, place, root)
+        if meaning.tag == TRAP:
+            beside = bool(found) and found[-1].tag in (SIDE, PAIR) and found[-1].end == pieces[place].start
+            if beside or _cuts_a_part(pieces, place, length, root):
+                length, meaning = _longest(pieces, place, root, traps=False)
         found.append(Item(*meaning, pieces[place].start, pieces[place + length - 1].end))
         place += length
     return found
 
 
-def _longest(pieces: Sequence[Token], place: int, node: Node, *, trapped: bool) -> tuple[int, Meaning]:
+def _longest(pieces: Sequence[Token], place: int, node: Node, *, traps: bool = True) -> tuple[int, Meaning]:
     best = (1, Meaning(WORD))
     for until in range(place, len(pieces)):
         following = node.after.get(pieces[until].text)
         if following is None:
             break
         node = following
-        if node.meaning is not None and (trapped or node.meaning.tag != TRAP):
+        if node.meaning is not None and (traps or node.meaning.tag != TRAP):
             best = (until + 1 - place, node.meaning)
     return best
+
+
+def _cuts_a_part(pieces: Sequence[Token], place: int, length: int, root: Node) -> bool:
+    for start in range(place + 1, place + length):
+        inner, meaning = _longest(pieces, start, root, traps=False)
+        if meaning.tag == PART and start + inner > place + length:
+            return True
+    return False

@@ -1,5 +1,6 @@
 """Planted annotators: a careful one, and one for each way in which work goes wrong. Everybody here is made up, and so
-is every record; the sentences are written by hand and filled by a program, which makes the texts `template`."""
+is every record. No annotator wrote these sentences: they were made up for the tests and are filled in by a program, so
+that the texts are `template`."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 from annotation.answers import Answer, Kind
 from annotation.quality import RULES, Finding, inspect
 from annotation.quality.finding import Case, in_order
+from mmtt.grounding import ground
 from mmtt.recipe import AnnotateSection, QualitySection
 
 SETTINGS = AnnotateSection()
@@ -329,9 +331,13 @@ def form_filler() -> list[Answer]:
 
 
 def guesser() -> list[Answer]:
-    """Writes well, of what was not edited."""
-    elsewhere = [("hair",), ("ear",), ("forehead",)]
-    return _changed("guesser", lambda n, a: _about(n, next(e for e in elsewhere[n % 2 :] if e[0] not in a.regions)))
+    """Writes well, of what was not edited and does not even touch it."""
+
+    def elsewhere(number: int, answer: Answer) -> dict[str, Any]:
+        shares = answer.region_shares or {}
+        return _about(number, (next(w for w in ("chin", "eye", "forehead") if ground([w], shares).precision == 0),))
+
+    return _changed("guesser", elsewhere)
 
 
 def _about(number: int, parts: tuple[str, ...]) -> dict[str, Any]:

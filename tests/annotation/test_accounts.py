@@ -52,6 +52,12 @@ def whoami(server, number):
     return httpx.get(f"{server.url}/api/users/{number}/", headers=headers, trust_env=False).json()
 
 
+def administered(server, accounts, number):
+    """The server's own page about an account, which shows even what it hides of those who left."""
+    with accounts._as_administrator() as headers:
+        return httpx.get(f"{server.url}/admin/users/user/{number}/change/", headers=headers, trust_env=False).text
+
+
 def test_who_was_created_may_enter_and_belongs_to_the_organisation(server, accounts, person):
     number, login, password = person
     assert accounts.logins()[login] == number
@@ -97,13 +103,14 @@ def test_closing_renews_the_invitation(server, accounts, person):
 def test_what_a_person_told_of_themselves_is_taken_off(server, accounts, person):
     number, login, password = person
     with closing(Annotator(server.url, login, password)) as annotator:
-        told = {"first_name": "Ann", "last_name": "Example", "phone": "12345", "username": "ann"}
+        told = {"first_name": "Annika", "last_name": "Exampel", "phone": "12345", "username": "annika"}
         assert annotator.browser.patch(f"/api/users/{number}/", json=told).status_code == 200
         for _ in range(2):
             accounts.anonymise(number, f"gone-{number}@annotators.invalid")
         assert annotator.statuses() == (401, 401)
-    left = str(whoami(server, number))
-    assert not [word for word in ("Ann", "Example", "12345", login) if word in left]
+    left = str(whoami(server, number)) + administered(server, accounts, number)
+    assert not [word for word in ("Annika", "annika", "Exampel", "12345", login) if word in left]
+    assert f"gone-{number}@annotators.invalid" in left
     assert login not in accounts.logins()
 
 

@@ -47,7 +47,7 @@ class World:
 
     def __init__(self, root, connection):
         self.root, self.connection = root, connection
-        self.people, self.passwords = {}, {}
+        self.people, self.passwords, self.truth = {}, {}, {}
 
     def mmtt(self, *words, code=0):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LABEL_STUDIO")}
@@ -77,15 +77,15 @@ class World:
         with open_desk(self.root) as desk:
             return known(desk.log)
 
-    @property
-    def truth(self):
-        """Of each task's key: the regions that were really edited, the largest first."""
-        with open_desk(self.root) as desk:
-            shares = {s.record_id: s.region_shares for s in desk.subjects}
-            facts = task_facts(desk.log)
-        return {
-            k: sorted(shares[f["record_id"]], key=lambda r: (-shares[f["record_id"]][r], r)) for k, f in facts.items()
-        }
+    def edited(self, key):
+        """The regions that were really edited in the record of a task, the largest first."""
+        if key not in self.truth:
+            with open_desk(self.root) as desk:
+                shares = {s.record_id: s.region_shares for s in desk.subjects}
+                facts = task_facts(desk.log)
+            of = {key: shares[fact["record_id"]] for key, fact in facts.items()}
+            self.truth = {key: sorted(found, key=lambda r: (-found[r], r)) for key, found in of.items()}
+        return self.truth[key]
 
     def desk(self):
         return open_desk(self.root)
@@ -120,8 +120,8 @@ def test_from_pushed_tasks_to_joined_reports(world):
     again = json.loads(world.mmtt("push", "--json"))
     assert all(not counts["create"] and not counts["people"] for counts in again.values())
 
-    truth, numbers = world.truth, iter(range(10_000))
-    honest = lambda data: saw(truth[data["key"]], next(numbers))  # noqa: E731
+    numbers = iter(range(10_000))
+    honest = lambda data: saw(world.edited(data["key"]), next(numbers))  # noqa: E731
     projects = world.projects
     for person in world.people.values():
         assert person.do_all(projects["qualify"], honest) == 4
@@ -135,7 +135,7 @@ def test_from_pushed_tasks_to_joined_reports(world):
         task = chen.next_task(projects["describe"])
         chen.submit(task["id"], description(COPIED, "skin"))
     task = chen.next_task(projects["describe"])
-    regions = truth[task["data"]["key"]][:2] or ["eye"]
+    regions = world.edited(task["data"]["key"])[:2] or ["eye"]
     chen.submit(task["id"], description(f"Looks like Tom Hanks; the {regions[0]} is blurred at its edge.", *regions))
     world.everybody_does(projects["describe"], honest)
 
@@ -152,7 +152,7 @@ def test_from_pushed_tasks_to_joined_reports(world):
     assert second[rework]["create"] >= 6 and second["verify"]["create"] >= 150
     projects = world.projects
     task = chen.next_task(projects[rework])
-    assert task["data"]["message"] and task["data"]["given"] == COPIED
+    assert task["data"]["message"] and (task["data"]["given"] == COPIED or "Hanks" in task["data"]["given"])
     chen.do_all(projects[rework], honest)
 
     # Verification: mostly agreed to; some texts are edited, some refused. Nobody's verdict on their own work counts.

@@ -50,7 +50,7 @@ def test_all_events_of_an_append_or_none(log):
     assert log.head == head and len([*log.events()]) == 3
 
 
-def test_an_event_can_be_neither_edited_nor_removed(log, tmp_path):
+def test_an_event_can_be_neither_edited_nor_removed(log):
     fill(log)
     with sqlite3.connect(log.path) as other:
         with pytest.raises(sqlite3.IntegrityError):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -18,6 +19,7 @@ import pytest
 
 from annotation import serve
 from annotation.connection import FILE, folder, private_folder, read_file
+from annotation.studio_environment import VERSION
 from mmtt.errors import LockedError, UserError
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +49,13 @@ def listening(port) -> list[str]:
     rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
     ends = [row[1].rpartition(":") for row in rows if row[3] == "0A"]
     return [address for address, _, at in ends if int(at, 16) == port]
+
+
+def alive(number) -> bool:
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 class Served(NamedTuple):
@@ -183,13 +192,36 @@ def test_a_server_that_dies_is_told_with_its_last_words(no_server, tmp_path):
 
 
 def test_a_server_that_does_not_answer_is_ended_with_all_that_it_started(no_server, tmp_path, monkeypatch):
-    monkeypatch.setattr(serve, "START_S", 0.5)
+    monkeypatch.setattr(serve, "START_S", 2)
     monkeypatch.setattr(serve, "STOP_S", 0.3)
     no_server(f"trap '' TERM; sleep 300 & echo $! > {tmp_path}/child; wait; sleep 300")
     assert "does not answer after" in refusal(tmp_path)
     child = int((tmp_path / "child").read_text())
-    state = Path(f"/proc/{child}/stat")
-    assert not state.exists() or state.read_text().split()[2] == "Z"
+    end = time.monotonic() + 30
+    while alive(child) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not alive(child)
+
+
+def test_who_was_killed_leaves_a_server_that_still_holds_its_data(no_server, tmp_path):
+    no_server("exec sleep 300")
+    (tmp_path / "env" / "bin" / "python").touch()
+    record = tmp_path / "env" / "lib" / "python3.11" / "site-packages" / f"label_studio-{VERSION}.dist-info" / "RECORD"
+    for path in (record, tmp_path / "cache" / "mmtt" / f"label-studio-{VERSION}.sqlite3"):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    named = {"MMTT_LABEL_STUDIO": str(tmp_path / "env"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path), str(free_port())]
+    killed = subprocess.Popen(command, cwd=ROOT, env=os.environ | named)
+    held = folder(tmp_path) / "studio" / ".serving"
+    while not (held.exists() and "kill" in held.read_text()):
+        assert killed.poll() is None
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait()
+    said = refusal(tmp_path)
+    assert "already runs" in said
+    os.kill(int(re.search(r"`kill (\d+)`", said).group(1)), signal.SIGKILL)
 
 
 def test_data_whose_connection_was_lost_are_not_taken_over(no_server, tmp_path):

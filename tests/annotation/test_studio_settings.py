@@ -79,4 +79,4 @@ def test_the_gate_sends_browsers_nowhere_else():
     sources = {source for directive in policy.split(";") for source in directive.split()[1:]}
     assert sources == {"'self'", "'none'", "'unsafe-inline'", "'unsafe-eval'", "data:", "blob:"}
     assert re.search(r"location /heidi-tips \{\s+return 404;", NGINX)
-    assert re.findall(r"proxy_pass (\S+);", NGINX) == ["http://studio:8000"]
+    assert re.findall(r"(?:proxy_pass|set \$studio) (\S+);", NGINX) == ["http://studio:8000", "$studio"]

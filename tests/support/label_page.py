@@ -53,10 +53,14 @@ class LabelPage:
         """Open the label stream of a project, and put its instructions away."""
         self.page.get(f"{self.url}/projects/{project}/data?labeling=1")
         self.wait(lambda: self._all("label.lsf-choice__checkbox"))
-        time.sleep(1)
-        if self._all(".ant-modal-content"):
-            ActionChains(self.page).send_keys(Keys.ESCAPE).perform()
-            time.sleep(0.5)
+        self.wait(self._instructions)
+        ActionChains(self.page).send_keys(Keys.ESCAPE).perform()
+        self.wait(lambda: not self._instructions())
+        time.sleep(0.5)
+
+    def _instructions(self) -> list[Any]:
+        shown = self.page.find_elements(By.XPATH, "//*[text()='Labeling Instructions']")
+        return [element for element in shown if element.is_displayed()]
 
     def _all(self, selector: str) -> list[Any]:
         return [e for e in self.page.find_elements(By.CSS_SELECTOR, selector) if e.is_displayed()]

@@ -34,6 +34,24 @@ def test_the_drifter_is_told_what_moved():
     assert {(f.uid, f.effect) for f in found("drift", *drifter())} == {(None, "tell")}
 
 
+@pytest.mark.parametrize(
+    ("later", "moved"),
+    [
+        ({"region_shares": {"eye": 0.9}}, "grounding"),
+        ({"regions": ("eye",)}, "choices"),
+        ({"lead_time_s": 61.0}, "dwell"),
+        ({"text": "The chin is bent and smeared."}, "length"),
+    ],
+)
+def test_each_thing_that_is_watched_may_move(later, moved):
+    chin = {"text": "The chin is bent and smeared, and its border is drawn twice.", "regions": ("chin",)}
+    answers = [
+        make_answer(n, **{**chin, "region_shares": {"chin": 0.9}, **(later if n >= 40 else {})}) for n in range(50)
+    ]
+    assert any(f.detail.startswith(moved) for f in found("drift", *answers))
+    assert found("drift", *answers[:40]) == []
+
+
 def test_slower_work_is_no_fault_but_longer_texts_are_told():
     slower = careful(count=150)
     slower = [*slower[:100], *(make_answer(n, "careful", lead_time_s=900.0, submitted=a.submitted.replace(year=2027))

@@ -72,6 +72,14 @@ def test_two_people_happen_to_write_the_same_short_sentence():
     assert found("near_duplicate", *pair("The left eye is blurred.", "The left eye is blurred."))
 
 
+@pytest.mark.parametrize(("length", "language", "count"), [(39, "en", 0), (40, "en", 1), (15, "zh", 0), (16, "zh", 1)])
+def test_chance_ends_at_some_length(length, language, count):
+    text = (ENGLISH[0] if language == "en" else "鼻梁处有一条细亮的接缝把它和周围隔开").format(part="nose")[:length]
+    text = text.replace(" ", "x")
+    both = [make_answer(0, text=text, language=language), make_answer(1, "b", text=text, language=language)]
+    assert len(found("near_duplicate", *both)) == count
+
+
 def test_people_agree_about_one_record_but_not_to_the_letter():
     same = {"record_id": "record-0000", "annotator": "b"}
     assert found("near_duplicate", *pair(LONG, LONG.replace("below", "above"), **same)) == []

@@ -25,9 +25,10 @@ def check(number: int, passed: bool, kind: Kind = Kind.GOLD, annotator: str = "a
     [
         (("nose", "chin"), 1.0),
         (("nose",), 2 / 3),
-        (("nose", "ear"), 0.5),
-        (("nose", "chin", "ear"), 0.8),
-        (("ear",), 0.0),
+        (("nose", "eye"), 0.5),
+        (("nose", "chin", "eye"), 0.8),
+        (("eye",), 0.0),
+        (("nose", "chin", "ear"), 1.0),  # nobody measured the ears here
         ((), 0.0),
         (("mouth",), 0.0),  # only 9 % of it was edited
     ],
@@ -36,6 +37,13 @@ def test_the_regions_of_a_gold_answer_are_compared_with_those_edited(regions, f1
     gold = make_answer(kind=Kind.GOLD, regions=regions, region_shares={"nose": 0.1, "chin": 0.9, "mouth": 0.09})
     assert region_f1(gold) == pytest.approx(f1)
     assert passes(gold) is (f1 >= 0.6)
+
+
+def test_exactly_the_bar_is_passed():
+    truth = dict.fromkeys(("nose", "chin", "eye", "cheek", "eyebrow"), 0.5)
+    gold = make_answer(kind=Kind.GOLD, regions=("nose", "chin", "eye", "mouth", "lip"), region_shares=truth)
+    assert region_f1(gold) == pytest.approx(0.6)
+    assert passes(gold) is True
 
 
 def test_a_word_for_the_same_place_is_right():
@@ -144,6 +152,18 @@ def test_who_is_right_each_time_is_not_monotone():
     assert found("monotone", *choosing(20, 0, fitting=18)) == []
     assert found("monotone", *choosing(20, 0, fitting=17))
     assert found("monotone", *(replace(a, region_shares=None) for a in choosing(20, 0))) == []
+
+
+def test_what_was_worked_over_is_judged_as_it_is_now():
+    old = choosing(10, 0)
+    mended = [
+        make_answer(
+            100 + n, kind=Kind.REWORK, about=a.uid, round=1, record_id=a.record_id, regions=(("nose", "chin")[n % 2],)
+        )
+        for n, a in enumerate(old)
+    ]
+    assert found("monotone", *old)
+    assert not found("monotone", *old, *mended)
 
 
 def test_scores_are_what_a_curator_reads():

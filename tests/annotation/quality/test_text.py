@@ -70,6 +70,8 @@ def test_a_borrowed_word_is_allowed(text, language):
 
 
 def test_a_character_weighs_as_much_as_a_word():
+    assert found("language", make_answer(text="one two three 眼")) == []
+    assert found("language", make_answer(text="one two three 眼睛"))
     assert foreign_share("one two three 眼", "en") == 0.25
     assert foreign_share("one two three 眼", "zh") == 0.75
     assert foreign_share("12 !", "en") == 0
@@ -88,7 +90,9 @@ def test_a_form_filled_in_is_told_about_its_annotator(count, times):
 def test_the_share_is_that_of_words_in_runs_that_come_again():
     texts = [form(n).split() for n in range(10)]
     assert repeated_share(texts) == pytest.approx(10 / 12)
+    assert repeated_share(texts[:3]) == pytest.approx(10 / 12)
     assert repeated_share(texts[:2]) == 0  # twice may be chance
+    assert repeated_share([["one", "two", "three", "four"]] * 5) == 0  # too short for a run
     assert repeated_share([]) == 0
 
 

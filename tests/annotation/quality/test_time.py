@@ -71,8 +71,9 @@ def test_work_that_was_put_aside_is_held_not_returned():
     aside = at(120, 1, drafted=MORNING - timedelta(seconds=60), lead_time_s=130.0)
     (finding,) = found("dwell", at(0), at(100, 2), aside)
     assert (finding.uid, finding.effect, finding.value) == ("ann-0001", "hold", 20.0)
-    (finding,) = found("dwell", at(0), at(100, 2), replace(aside, drafted=None))
-    assert finding.effect == "return"
+    for hasty in (replace(aside, drafted=None), replace(aside, lead_time_s=59.0)):
+        (finding,) = found("dwell", at(0), at(100, 2), hasty)
+        assert finding.effect == "return"
 
 
 @pytest.mark.parametrize(
