@@ -24,7 +24,7 @@ from mmtt.layout import Layout, locate, salt
 from mmtt.recipe import AnnotateSection, Recipe
 
 from . import history, people, quality, selection, standing
-from .answers import Answer
+from .answers import Answer, Kind
 from .connection import private_folder
 from .log import Log
 from .selection import Chosen, Subject
@@ -45,10 +45,11 @@ class Desk:
         """Where everything of annotation lies."""
         return private_folder(self.layout.root)
 
-    @property
+    @cached_property
     def settings(self) -> AnnotateSection:
-        """What the recipe says of annotation."""
-        return self.recipe.annotate
+        """What the recipe says of annotation; a small dataset has fewer examination questions than it asks for."""
+        examined = sum(chosen.kind is Kind.QUALIFICATION for chosen in self.chosen)
+        return self.recipe.annotate.model_copy(update={"qualification_tasks": examined})
 
     @property
     def secret(self) -> str:
@@ -73,7 +74,7 @@ class Desk:
     @cached_property
     def chosen(self) -> list[Chosen]:
         """What is asked, as what, of how many people."""
-        return selection.choose(self.subjects, self.settings, self.recipe.seed)
+        return selection.choose(self.subjects, self.recipe.annotate, self.recipe.seed)
 
     @cached_property
     def answers(self) -> list[Answer]:

@@ -20,8 +20,6 @@ from .selection import draw
 
 # Rules that doubt what was said, not who said it or how: another pair of eyes settles that.
 DOUBTS = frozenset({"grounding", "contradiction"})
-# Rules after which the work is simply asked of somebody else.
-WASTED = frozenset({"self_verified", "qualification"})
 _REPORTS = frozenset({Kind.ORDINARY, Kind.GOLD, Kind.REWORK})
 
 
@@ -76,7 +74,7 @@ def standing(answers: Sequence[Answer], findings: Iterable[Finding], settings: A
         returned=[(a, _messages(found[a.uid])) for a in described if status[a.uid] == "returned"],
         to_verify=[a for of in by_record.values() for a in of if _is_verified(a, status[a.uid], settings, seed)],
         to_adjudicate=disputes,
-        wasted=Counter(a.task_key for a in ordered if a.skipped or {f.rule for f in found[a.uid]} & WASTED),
+        wasted=Counter(answer.task_key for answer in ordered if _is_wasted(answer, found[answer.uid])),
         settled=_settle(by_record, status, outcomes, disputes),
     )
 
@@ -95,6 +93,12 @@ def _status(answer: Answer, found: Sequence[Finding], reworked: bool, settings: 
     if holding - DOUBTS:
         return "held"
     return "doubted" if holding else "accepted"
+
+
+def _is_wasted(answer: Answer, found: Sequence[Finding]) -> bool:
+    """Whether the same is simply asked of somebody else: it was skipped, or nothing becomes of the answer as it is."""
+    stopped = {finding.rule for finding in found if finding.effect != "tell"}
+    return answer.skipped or (bool(stopped) if answer.stage != StageName.DESCRIBE else "qualification" in stopped)
 
 
 def _messages(found: Sequence[Finding]) -> list[str]:

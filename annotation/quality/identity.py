@@ -35,7 +35,8 @@ class Hit(NamedTuple):
 
 def identity(case: Case) -> Iterator[Found]:
     """Say which texts name somebody or say what kind of person is seen; where only capitals do, a person decides."""
-    for answer in case.written:
+    # Of verifiers and adjudicators as well: their texts are published.
+    for answer in [answer for answer in case.answers if answer.text and not answer.skipped]:
         hits = hits_in(answer.text)
         if hits:
             told = "; ".join(f"{hit.kind}: {hit.words}" for hit in hits)

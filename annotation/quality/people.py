@@ -18,6 +18,7 @@ from .finding import Case, Effect, Found, by_annotator, in_order, is_production,
 from .regions import borne_out
 from .time import spells
 
+ENOUGH = 2
 EDITED = 0.1  # of a region: an examination asks for no less
 REGION_F1 = 0.6
 _SEES_NOTHING = ("none_visible", "looks_pristine")
@@ -82,10 +83,15 @@ def passes(answer: Answer) -> bool | None:
 
 
 def region_f1(answer: Answer) -> float:
-    """Return the F1 of the regions chosen against those of which at least `EDITED` was edited, 0–1."""
+    """Return the F1 of the regions chosen against those of which at least `EDITED` was edited, 0–1.
+
+    Of a forgery of many regions `ENOUGH` are enough: a swapped face shows in a few of its parts, and nobody has to list
+    what shows nothing.
+    """
     truth = {word for word, edited in (answer.region_shares or {}).items() if edited >= EDITED}
     precision = borne_out(answer.regions, answer.region_shares or {}, EDITED) or 0.0
-    recall = share([supported(word, answer.regions) for word in truth])
+    found = sum(supported(word, answer.regions) for word in truth)
+    recall = min(found / min(len(truth), ENOUGH), 1.0) if truth else 0.0
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 

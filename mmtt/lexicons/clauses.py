@@ -143,16 +143,9 @@ def _mirrored(subject: Fragment, fragment: Fragment) -> int | None:
 
 def _say_of(subjects: Sequence[Fragment], fragment: Fragment, former: Fragment | None) -> None:
     """Let a fragment without parts speak of its subjects. What was said to be wrong stays wrong, unless conceded."""
-    own = fragment.bare or fragment.has("pronoun")
-    sign = fragment.sign
-    if (
-        sign is None
-        and fragment.elliptic
-        and fragment.link != "clause"
-        and not fragment.stated
-        and former is not None
-        and subjects[-1].listed
-    ):
+    sign, own = fragment.sign, fragment.bare or fragment.has("pronoun")
+    alone = fragment.elliptic and not fragment.stated and fragment.link != "clause"
+    if sign is None and alone and former is not None and subjects[-1].listed:
         sign, own = _mirrored(former, fragment), True  # "…; the chin, however, is not"
     elif sign is None and fragment.link == "contrast" and (fragment.has("pronoun") or fragment.negates):
         sign = WRONG  # "fine, but it floats"

@@ -1,6 +1,6 @@
 """Fragments: the stretches of a text between marks and conjunctions, and what each says by itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -132,21 +132,23 @@ def _split(items: Sequence[Item]) -> list[Fragment]:
 
 def _judge(fragment: Fragment, *, negated: bool = False) -> None:
     cues, fragment.negating = weigh(fragment.items, negated=negated)
+    own = _except(fragment, cues)
     if cues:
-        wrong = WRONG in cues.values() and not fragment.has("cleared")
-        fragment.sign = WRONG if wrong else FINE
+        fragment.sign = _verdict(fragment, own or cues)
     elif fragment.has("hidden"):
         fragment.sign = UNSAID
     elif fragment.has("nothing"):
         fragment.sign = FINE
-    first_cue = min(cues, default=len(fragment.items))
-    _except(fragment, first_cue)
     _rule_out(fragment)
     if fragment.parts:
         first, rest = fragment.parts[0], fragment.tags[fragment.parts[0] :]
-        fragment.leading = first_cue < first
+        fragment.leading = min(cues, default=first) < first
         told = fragment.stated or fragment.exists or any(tag in NEGATIONS for tag in rest)
         fragment.listed = fragment.sign is None and not (told or fragment.excepting or fragment.fixed)
+
+
+def _verdict(fragment: Fragment, cues: Mapping[int, int]) -> int:
+    return WRONG if WRONG in cues.values() and not fragment.has("cleared") else FINE
 
 
 def _negate(before: Fragment, fragment: Fragment) -> None:
@@ -159,17 +161,25 @@ def _negate(before: Fragment, fragment: Fragment) -> None:
         fragment.negating = True
 
 
-def _except(fragment: Fragment, first_cue: int) -> None:
-    """Note which parts are taken out: before the statement up to "everything", or the first; after it all."""
+def _except(fragment: Fragment, cues: Mapping[int, int]) -> dict[int, int]:
+    """Note which parts are taken out, and return the cues before that ("fine except that the chin is blurred").
+
+    Before the statement, they are those up to "everything", or the first; after it all, with cues of their own.
+    """
     at = next((at for at, tag in enumerate(fragment.tags) if tag in _EXCEPTIONS), None)
     if at is None:
-        return
+        return {}
     fragment.excepting = fragment.tags[at]
     after = tuple(part for part in fragment.parts if part > at)
-    if first_cue > at and after == fragment.parts:
+    before = {place: sign for place, sign in cues.items() if place < at}
+    later = {place: sign for place, sign in cues.items() if place > at}
+    if not before and after == fragment.parts:
         rest = next((place for place in range(at, len(fragment.tags)) if fragment.tags[place] == "rest"), None)
         after = after[:1] if rest is None else tuple(part for part in after if part < rest)
+    elif before and later:
+        fragment.fixed |= dict.fromkeys(after, _verdict(fragment, later))
     fragment.excepted = after
+    return before
 
 
 def _rule_out(fragment: Fragment) -> None:

@@ -40,10 +40,18 @@ def test_the_regions_of_a_gold_answer_are_compared_with_those_edited(regions, f1
 
 
 def test_exactly_the_bar_is_passed():
-    truth = dict.fromkeys(("nose", "chin", "eye", "cheek", "eyebrow"), 0.5)
-    gold = make_answer(kind=Kind.GOLD, regions=("nose", "chin", "eye", "mouth", "lip"), region_shares=truth)
+    truth = dict.fromkeys(("nose", "chin", "eye"), 0.5)
+    chosen = (*truth, "mouth", "lip", "forehead", "cheek")
+    gold = make_answer(kind=Kind.GOLD, regions=chosen, region_shares=truth)
     assert region_f1(gold) == pytest.approx(0.6)
     assert passes(gold) is True
+
+
+def test_of_a_forgery_of_many_regions_two_are_enough():
+    swapped = dict.fromkeys(("nose", "chin", "eye", "cheek", "eyebrow", "mouth", "lip", "forehead"), 0.9)
+    assert region_f1(make_answer(kind=Kind.GOLD, regions=("nose", "eye"), region_shares=swapped)) == 1
+    assert region_f1(make_answer(kind=Kind.GOLD, regions=("nose",), region_shares=swapped)) == pytest.approx(2 / 3)
+    assert not passes(make_answer(kind=Kind.GOLD, regions=(), region_shares=swapped))
 
 
 def test_a_word_for_the_same_place_is_right():

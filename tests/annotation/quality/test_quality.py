@@ -133,12 +133,13 @@ def test_work_that_cannot_be_worked_over_is_held():
     assert {f.effect for f in found("structure", verified)} == {Effect.HOLD}
 
 
-def test_only_descriptions_are_judged_by_their_words():
+def test_only_descriptions_are_judged_by_their_words_but_for_names():
     text = {"text": "Mr. Darcy looks natural 左眼", "language": "en", "annotator": "other"}
     verified = replace(verification(make_answer(), "ver"), **text)
     ruled = replace(make_answer(stage="adjudicate"), **text)
     rules = {f.rule for f in inspect([verified, ruled], SETTINGS.quality, SETTINGS)}
-    assert rules <= {"structure", "dwell", "qualification", "parallel", "idle", "tampered", "self_verified"}
+    timely = {"structure", "dwell", "qualification", "parallel", "idle", "tampered", "self_verified"}
+    assert rules - timely == {"identity"}
 
 
 def test_the_table_explains_every_rule_and_names_keys_that_exist():
