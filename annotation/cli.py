@@ -17,7 +17,7 @@ from . import cli_setup
 from .cli_setup import AsJson, Directory
 
 if TYPE_CHECKING:
-    from .studio import Studio
+    from .sync.studio import Studio
 
 Url = Annotated[str | None, typer.Option("--url", help="The server, else LABEL_STUDIO_URL, else the one of `serve`.")]
 AnyVersion = Annotated[bool, typer.Option("--any-version", help="Try a server that this was not tested with.")]
@@ -45,8 +45,8 @@ def register(app: typer.Typer) -> None:
 
 def pictures(directory: Directory, workers: Workers = 1) -> None:
     """Make the pictures of every open task; `push` makes those that are missing."""
-    from .delivery import render
     from .desk import open_desk
+    from .sync.delivery import render
 
     with open_desk(directory, write=True) as desk:
         typer.echo(f"{render(desk, executor(workers), for_person('pictures'))}")
@@ -71,8 +71,8 @@ def push(
     as_json: AsJson = False,
 ) -> None:
     """Bring every open task to Label Studio, each once; run it as often as you like."""
-    from .delivery import Delivery, Gallery, Options, deliver, local_gallery, render
     from .desk import open_desk
+    from .sync.delivery import Delivery, Gallery, Options, deliver, local_gallery, render
 
     with open_desk(directory, write=True) as desk:
         root = desk.folder / "pictures" if dry_run else render(desk, executor(workers), for_person("pictures"))
@@ -103,7 +103,7 @@ def pull(
 ) -> None:
     """Bring what people answered into the log."""
     from .desk import open_desk
-    from .pull import pull as run
+    from .sync.pull import pull as run
 
     with open_desk(directory, write=True) as desk, _connect(directory, url, any_version) as studio:
         pulled = run(studio, desk.log, desk.marker, full=full)
@@ -119,8 +119,8 @@ def pull(
 
 
 def _connect(directory: Path, url: str | None, any_version: bool) -> "Studio":
-    from .connection import find
-    from .studio import Studio
+    from .server.connection import find
+    from .sync.studio import Studio
 
     return Studio(find(directory, url), any_version=any_version)
 
@@ -203,7 +203,7 @@ def translate(
 ) -> None:
     """Translate or shorten reports by a model, into columns beside the originals."""
     from .desk import open_desk
-    from .translate import translate as run
+    from .translation.translate import translate as run
 
     with open_desk(directory, write=True) as desk:
         done = run(desk.layout.root / "reports", model, to, shorten, for_person("translate"))
@@ -259,12 +259,12 @@ def erase(
     any_version: AnyVersion = False,
 ) -> None:
     """Erase an annotator: who they are, and with --texts all that they wrote."""
-    from .accounts import StudioAccounts
-    from .connection import find
     from .desk import open_desk
-    from .enrolment import erase as part
     from .erase import erase_texts
+    from .people.enrolment import erase as part
     from .reports import rewrite
+    from .server.accounts import StudioAccounts
+    from .server.connection import find
 
     erased = 0
     if texts:

@@ -56,7 +56,7 @@ def serve(
     ] = None,
 ) -> None:
     """Run Label Studio for one curator on this machine; it is installed into its own environment on first use."""
-    from .serve import serve as run
+    from .server.serve import serve as run
 
     run(locate(directory).root, port, environment, typer.echo)
 
@@ -67,9 +67,9 @@ def people(
     url: Annotated[str | None, typer.Option("--url", help="The server, else LABEL_STUDIO_URL, else `serve`'s.")] = None,
 ) -> None:
     """Create and retire accounts as a table says, and keep the private map to pseudonyms."""
-    from .accounts import StudioAccounts
-    from .connection import find
-    from .enrolment import enrol
+    from .people.enrolment import enrol
+    from .server.accounts import StudioAccounts
+    from .server.connection import find
 
     root = locate(directory).root
     connection = find(root, url)

@@ -25,9 +25,9 @@ from mmtt.recipe import AnnotateSection, Recipe
 
 from . import history, people, quality, selection, standing
 from .answers import Answer, Kind
-from .connection import private_folder
 from .log import Log
 from .selection import Chosen, Subject
+from .server.connection import private_folder
 from .standing import Standing
 from .tasks import key_of
 

@@ -7,8 +7,8 @@ from collections.abc import Collection
 
 from .desk import Desk
 from .history import tasks
-from .projects import require_marked
-from .studio import Studio
+from .sync.projects import require_marked
+from .sync.studio import Studio
 
 
 def erase_texts(desk: Desk, studio: Studio, pseudonym: str) -> int:

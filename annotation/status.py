@@ -12,9 +12,9 @@ from .desk import Desk
 from .hours import HOUR_S, dwells, hours_of, write_hours
 from .people import ACTIVE
 from .protocols import StageName
-from .pull import progress
 from .quality import Score, scores
 from .quality.finding import in_order
+from .sync.pull import progress
 from .tasks import QUALIFY, Task, wanted
 
 __all__ = ["Status", "lines", "status", "write_hours"]

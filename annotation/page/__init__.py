@@ -16,8 +16,8 @@ from ..answers import Answer
 from ..desk import Desk
 from ..history import SIGNALS
 from ..hours import dwells
-from ..projects import known
 from ..status import Status, status
+from ..sync.projects import known
 from .comparison import comparison
 from .disputes import disputes
 from .exhibits import Exhibits, border

@@ -4,13 +4,14 @@ import itertools
 
 import pytest
 
-from annotation import interface, projects
+from annotation import interface
 from annotation.log import Log
-from annotation.projects import Setup
 from annotation.protocols import StageName
-from annotation.push import Queue
-from annotation.serve import running
-from annotation.studio import Studio
+from annotation.server.serve import running
+from annotation.sync import projects
+from annotation.sync.projects import Setup
+from annotation.sync.push import Queue
+from annotation.sync.studio import Studio
 from mmtt.progress import silent
 
 _numbers = itertools.count()

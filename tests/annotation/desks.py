@@ -20,13 +20,14 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from annotation import history, projects
-from annotation.connection import private_folder, write_private
+from annotation import history
 from annotation.desk import Desk, open_desk
 from annotation.log import New
 from annotation.people import MAP, Person
 from annotation.protocols import CONTROLS, Control
-from annotation.pull import FULL, Position, place
+from annotation.server.connection import private_folder, write_private
+from annotation.sync import projects
+from annotation.sync.pull import FULL, Position, place
 from annotation.tasks import Task, wanted
 from mmtt.layout import Layout
 from tests.factories import build, tiny_dataset

@@ -6,8 +6,8 @@ from contextlib import closing
 import httpx
 import pytest
 
-from annotation.accounts import StudioAccounts
-from annotation.connection import Connection, new_password
+from annotation.server.accounts import StudioAccounts
+from annotation.server.connection import Connection, new_password
 from mmtt.errors import UserError
 
 LOGIN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')

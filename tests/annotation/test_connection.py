@@ -4,7 +4,7 @@ import traceback
 
 import pytest
 
-from annotation.connection import (
+from annotation.server.connection import (
     FILE,
     KEY,
     URL,

@@ -20,8 +20,8 @@ from annotation.answers import Kind
 from annotation.desk import open_desk
 from annotation.history import tasks as task_facts
 from annotation.interface.languages import words
-from annotation.projects import known
-from annotation.serve import running
+from annotation.server.serve import running
+from annotation.sync.projects import known
 from mmtt.check import check
 from mmtt.manifest import read
 from mmtt.record import Rejection
@@ -284,7 +284,7 @@ def an_annotator_is_erased(world, person):
         pseudonym = next(p.pseudonym for p in desk.people.persons if p.name == "chen")
         (mine,) = [desk.people.named(pseudonym)]
         texts = {answer.text for answer in desk.answers if answer.annotator == pseudonym and len(answer.text) > 20}
-        texts -= {answer.text for answer in desk.answers if answer.annotator != pseudonym}  # what was verified unchanged
+        texts -= {answer.text for answer in desk.answers if answer.annotator != pseudonym}
         assert len(texts) > 20
     world.mmtt("erase", pseudonym, "--texts")
     with world.desk() as desk:

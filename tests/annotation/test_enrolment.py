@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from annotation import enrolment
-from annotation.connection import folder, write_private
-from annotation.enrolment import CREDENTIALS, enrol, erase
-from annotation.people import MAP, load
+from annotation.people import MAP, enrolment, load
+from annotation.people.enrolment import CREDENTIALS, enrol, erase
+from annotation.server.connection import folder, write_private
 from mmtt.errors import UserError
 
 URL = "https://annotate.example.org"

@@ -6,12 +6,12 @@ import pytest
 from faulty_proxy import Fault, proxy
 
 from annotation import history
-from annotation import studio as studio_module
-from annotation.connection import Connection
 from annotation.log import Log, New
-from annotation.pull import pull
-from annotation.push import push
-from annotation.studio import Studio, keyed
+from annotation.server.connection import Connection
+from annotation.sync import studio as studio_module
+from annotation.sync.pull import pull
+from annotation.sync.push import push
+from annotation.sync.studio import Studio, keyed
 from mmtt.errors import UserError
 from tests.annotation.conftest import open_queue
 from tests.annotation.test_push import KILLED, NOBODY, make_tasks, run_killed
@@ -233,7 +233,7 @@ def test_no_failure_of_the_way_loses_or_doubles_an_answer(name, server, studio, 
 PULLED = (
     KILLED
     + """
-from annotation import pull as pull_module, studio as studio_module
+from annotation.sync import pull as pull_module, studio as studio_module
 studio_module.EXPORT_IDS = 2
 pull_module.pull(studio, Log(Path(sys.argv[4])), sys.argv[5])
 """

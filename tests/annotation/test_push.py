@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from faulty_proxy import Fault, proxy
 
-from annotation import projects
-from annotation import studio as studio_module
 from annotation.answers import Kind
-from annotation.connection import Connection
 from annotation.log import Log
 from annotation.protocols import StageName, View
-from annotation.push import Answered, push
-from annotation.studio import Studio, keyed
+from annotation.server.connection import Connection
+from annotation.sync import projects
+from annotation.sync import studio as studio_module
+from annotation.sync.push import Answered, push
+from annotation.sync.studio import Studio, keyed
 from annotation.tasks import Task, key_of
 from mmtt.errors import UserError
 from tests.annotation.conftest import open_queue
@@ -165,7 +165,7 @@ def test_no_failure_of_the_way_loses_or_doubles_a_task(name, server, studio, log
     monkeypatch.setattr(studio_module, "TIMEOUT_S", 1.5)
     fault = replace(FAULTS[name])
     tasks = make_tasks(25) + make_tasks(5, people=2, start=30)
-    monkeypatch.setattr("annotation.push.BATCH", 10)
+    monkeypatch.setattr("annotation.sync.push.BATCH", 10)
     with proxy(server.url, stall_s=2.5) as between, Studio(Connection(between.url, server.token)) as far:
         between.expect(fault)
         for _ in range(3):  # a person who reads the sentence and runs the command again
@@ -203,13 +203,14 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, "tests/support")
-from annotation import calls, log as log_module, push as push_module
-from annotation.connection import Connection
+from annotation.sync import calls, push as push_module
+from annotation import log as log_module
+from annotation.server.connection import Connection
 from annotation.log import Log
-from annotation.studio import Studio
+from annotation.sync.studio import Studio
 from tests.annotation.conftest import open_queue
 from tests.annotation.test_push import NOBODY, make_tasks
-from annotation.projects import Setup
+from annotation.sync.projects import Setup
 steps, fatal = 0, int(sys.argv[1])
 
 def mortal(function):

@@ -1,6 +1,6 @@
 import pytest
 
-from annotation.roster import Wanted, read_roster
+from annotation.people.roster import Wanted, read_roster
 from mmtt.errors import UserError
 
 

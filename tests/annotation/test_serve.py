@@ -17,13 +17,15 @@ from typing import NamedTuple
 
 import pytest
 
-from annotation import serve
-from annotation.connection import FILE, folder, private_folder, read_file
-from annotation.studio_environment import VERSION
+from annotation.server import serve
+from annotation.server.connection import FILE, folder, private_folder, read_file
+from annotation.server.environment import VERSION
 from mmtt.errors import LockedError, UserError
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = "import sys, pathlib; from annotation.serve import serve; serve(pathlib.Path(sys.argv[1]), int(sys.argv[2]))"
+PROGRAM = (
+    "import sys, pathlib; from annotation.server.serve import serve; serve(pathlib.Path(sys.argv[1]), int(sys.argv[2]))"
+)
 
 
 def status(url, path, token=None, body=None, host=None) -> int:

@@ -6,11 +6,11 @@ from dataclasses import fields
 import pytest
 import tiny_translator as tiny
 
-from annotation import language_models, prompts, translate
-from annotation.language_models import answers, cleaned, load, open_folder, padded
-from annotation.prompts import Task, prompt, put, require_able
 from annotation.reports import DERIVED, REPORTS
-from annotation.translate import PROMPTS, needed, origin_of_derived
+from annotation.translation import language_models, prompts, translate
+from annotation.translation.language_models import answers, cleaned, load, open_folder, padded
+from annotation.translation.prompts import Task, prompt, put, require_able
+from annotation.translation.translate import PROMPTS, needed, origin_of_derived
 from mmtt import weights
 from mmtt.errors import MissingDependency, Rejected, UserError
 from mmtt.ids import digest

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from annotation import projects
 from annotation.answers import Kind
 from annotation.log import Log, New
-from annotation.projects import Setup, setup
 from annotation.protocols import StageName, View
-from annotation.pull import pull
-from annotation.push import Answered, Queue, push
-from annotation.serve import running
-from annotation.studio import Studio
+from annotation.server.serve import running
+from annotation.sync import projects
+from annotation.sync.projects import Setup, setup
+from annotation.sync.pull import pull
+from annotation.sync.push import Answered, Queue, push
+from annotation.sync.studio import Studio
 from annotation.tasks import Task, key_of
 from mmtt.progress import silent
 

@@ -15,10 +15,10 @@ import yaml
 from mmtt.cli import main
 from mmtt.executors import serial
 from mmtt.files import lock
+from mmtt.progress import silent
 from mmtt.recipe import Recipe
 from mmtt.schema import card_table
 from pipelines.ingest import ingest
-from mmtt.progress import silent
 from tests.factories import tiny_dataset, tiny_recipe
 
 REPO = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""The lexicon against sentences that people labelled, and against what lexicons usually get wrong."""
+"""The lexicon against labelled sentences (`sentences/README.md`), and against what lexicons usually get wrong."""
 
 import json
 from collections.abc import Callable, Collection, Iterable
@@ -20,6 +20,7 @@ from mmtt.words import LANGUAGES, tokens
 # `<language>_<set>.jsonl`: text, regions, negated, sides, and where a mask was thought up, edited and grounded.
 SENTENCES = sorted((Path(__file__).parent / "sentences").glob("*.jsonl"))
 BARS = {"regions": 0.95, "negated": 0.9, "sides": 0.9, "grounded": 0.95}
+UNSEEN = BARS | {"negated": 0.8, "sides": 0.85}  # what was reached on sentences that nobody had tuned the rules on
 
 
 class Score(NamedTuple):
@@ -75,15 +76,16 @@ def judge(path: Path) -> dict[str, Score]:
 
 
 @pytest.mark.parametrize("path", SENTENCES, ids=lambda path: path.stem)
-def test_labelled_sentences_are_read_as_people_read_them(path):
+def test_labelled_sentences_are_read_as_they_are_labelled(path):
     found = judge(path)
     print(f"\n{path.stem}", *(f"  {name}: {value}" for name, value in found.items()), sep="\n")
-    low = {name: str(found[name]) for name, bar in BARS.items() if min(found[name].precision, found[name].recall) < bar}
+    bars = UNSEEN if path.stem.endswith("_frozen") else BARS
+    low = {name: str(found[name]) for name, bar in bars.items() if min(found[name].precision, found[name].recall) < bar}
     assert low == {}
 
 
 def test_there_are_sentences_in_both_languages():
-    assert {path.stem for path in SENTENCES} >= {"en_open", "zh_open"}
+    assert {path.stem for path in SENTENCES} >= {"en_open", "en_frozen", "zh_open", "zh_frozen"}
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from mmtt.errors import Rejected
 from mmtt.executors import serial
 from mmtt.licences import COPYLEFT, combine, obligations
 from mmtt.manifest import read
+from mmtt.progress import silent
 from mmtt.recipe import Recipe
 from mmtt.record import PlanRow, Rejection
 from mmtt.shards import read_table
 from pipelines.ingest import ingest
 from pipelines.plan import plan
-from mmtt.progress import silent
 from tests.factories import source_row, tiny_dataset, write_sources
 
 PARTS = ("photo", "donor", "code", "weights")

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import yaml
 
-from annotation import studio_settings
-from annotation.serve import CURATOR
-from annotation.studio_environment import VERSION
-from annotation.studio_settings import CLOSED, SETTINGS, laptop
+from annotation.server import settings
+from annotation.server.environment import VERSION
+from annotation.server.serve import CURATOR
+from annotation.server.settings import CLOSED, SETTINGS, laptop
 
-ANNOTATION = Path(studio_settings.__file__).parent
+ANNOTATION = Path(settings.__file__).parent
 COMPOSE = yaml.safe_load((ANNOTATION / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
 STUDIO = SERVICES["studio"]["environment"]

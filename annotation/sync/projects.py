@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from mmtt.errors import UserError
 
+from ..log import Log, New
+from ..protocols import StageName
 from .calls import Ambiguous
-from .log import Log, New
-from .protocols import StageName
 from .studio import Project, Studio
 
 _TITLE_LETTERS = 50  # Label Studio's limit
@@ -26,7 +26,7 @@ class Setup(NamedTuple):
 
 def setup(name: str, dataset: str, protocol: str, language: str) -> Setup:
     """Return how the project `describe`, `qualify`, `verify`, `adjudicate` or `rework-PSEUDONYM` is set up."""
-    from . import interface
+    from .. import interface
 
     rework = name.startswith(_REWORK)
     stage = StageName.DESCRIBE if rework or name == "qualify" else StageName(name)

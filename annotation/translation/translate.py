@@ -24,9 +24,9 @@ from mmtt.reports import Report
 from mmtt.shards import read_table, write_table
 from mmtt.words import words as words_of
 
+from ..reports import DERIVED, REPORTS, with_derived
 from .language_models import BATCH, Loaded, Opened, answers, load, open_folder, padded
 from .prompts import Prompt, Task, prompt, put, require_able
-from .reports import DERIVED, REPORTS, with_derived
 
 PROMPTS = "derived.json"
 _SAVED_EVERY_S = 60.0

@@ -24,8 +24,8 @@ from mmtt.errors import LockedError, UserError
 from mmtt.files import replacing
 
 from .connection import FILE, Connection, new_password, private_folder, read_file, write_private
-from .studio_environment import DATABASE, Tell, database, environment
-from .studio_settings import laptop
+from .environment import DATABASE, Tell, database, environment
+from .settings import laptop
 
 HOST = "127.0.0.1"
 PORT = 8080
@@ -51,7 +51,7 @@ def serve(directory: Path, port: int = PORT, named: Path | None = None, tell: Te
     Args:
         directory: the dataset's.
         port: of the loopback.
-        named: folder of Label Studio's environment; see `studio_environment`.
+        named: folder of Label Studio's environment; see `environment`.
         tell: told what a person should know.
 
     Raises:
@@ -76,7 +76,7 @@ def running(
     Args:
         directory: the dataset's.
         port: of the loopback; 0 takes a free one.
-        named: folder of Label Studio's environment; see `studio_environment`.
+        named: folder of Label Studio's environment; see `environment`.
         tell: told before something that takes long.
 
     Raises:

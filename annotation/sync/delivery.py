@@ -9,12 +9,13 @@ from mmtt.executors import Executor
 from mmtt.manifest import shard_paths
 from mmtt.progress import Progress, silent
 
-from . import history, pictures, projects, tasks
-from .desk import Desk
-from .pictures import Wanted
+from .. import history, pictures, tasks
+from ..desk import Desk
+from ..pictures import Wanted
+from ..tasks import Task
+from . import projects
 from .push import Answered, Difference, Queue, difference, push
 from .studio import Studio
-from .tasks import Task
 
 _SHOWN = "tasks"  # below the document root: Label Studio refuses to serve the root itself
 

@@ -20,11 +20,11 @@ from mmtt.errors import UserError
 from mmtt.files import replacing
 from mmtt.progress import for_person
 
-from .studio_settings import laptop
+from .settings import laptop
 
 VERSION = "1.23.2"
 VARIABLE = "MMTT_LABEL_STUDIO"
-CONSTRAINTS = Path(__file__).with_name("studio-constraints.txt")
+CONSTRAINTS = Path(__file__).with_name("constraints.txt")
 DATABASE = "label_studio.sqlite3"  # as Label Studio names it in its data folder
 _UNFINISHED = ".unfinished"
 

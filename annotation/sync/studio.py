@@ -9,8 +9,8 @@ from typing import Any, Self
 
 from mmtt.errors import MissingDependency, UserError
 
+from ..server.connection import Connection
 from .calls import TRIES, Calls, unless_gone
-from .connection import Connection
 
 TESTED = "1.23"
 TIMEOUT_S = 120.0

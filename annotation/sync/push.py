@@ -13,10 +13,10 @@ from typing import NamedTuple
 from mmtt.errors import UserError
 from mmtt.progress import Progress
 
+from ..log import Log, New
+from ..tasks import Task
 from .calls import Ambiguous
-from .log import Log, New
 from .studio import Project, Remote, Studio, keyed
-from .tasks import Task
 
 BATCH = 1000
 _ROUNDS = 6

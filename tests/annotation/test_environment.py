@@ -2,8 +2,8 @@ import sys
 
 import pytest
 
-from annotation import studio_environment
-from annotation.studio_environment import CONSTRAINTS, VARIABLE, VERSION, cache, environment
+from annotation.server import environment as module
+from annotation.server.environment import CONSTRAINTS, VARIABLE, VERSION, cache, environment
 from mmtt.errors import UserError
 
 MAKE = """
@@ -39,7 +39,7 @@ def steps(monkeypatch, tmp_path):
         ran.append(home)
         return [[sys.executable, "-c", program, str(home)] for program in programs]
 
-    monkeypatch.setattr(studio_environment, "_steps", taken)
+    monkeypatch.setattr(module, "_steps", taken)
     return programs, ran
 
 
@@ -141,7 +141,7 @@ def test_stopping_an_installation_leaves_nothing(steps, tmp_path, monkeypatch):
         next(results)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(studio_environment, "for_person", lambda _: stopped)
+    monkeypatch.setattr(module, "for_person", lambda _: stopped)
     with pytest.raises(KeyboardInterrupt):
         environment(tmp_path / "env", print)
     assert not (tmp_path / "env").exists()

@@ -12,7 +12,7 @@ from typing import Any
 
 from mmtt.errors import UserError
 
-from .log import Event, Log, New
+from ..log import Event, Log, New
 from .projects import known, require_marked
 from .studio import Remote, Studio
 

@@ -13,7 +13,7 @@ from typing import Self
 
 from mmtt.errors import UserError
 
-from .connection import folder, read_private, write_private
+from ..server.connection import folder, read_private, write_private
 
 MAP = "people.csv"
 ACTIVE, RETIRED, ERASED = "active", "retired", "erased"

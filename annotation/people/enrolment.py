@@ -13,9 +13,9 @@ from typing import NamedTuple
 from mmtt.errors import UserError
 from mmtt.files import lock
 
-from .accounts import Accounts
-from .connection import folder, new_password, private_folder, read_private, write_private
-from .people import ACTIVE, ERASED, RETIRED, People, Person, csv_text, load, save
+from ..server.accounts import Accounts
+from ..server.connection import folder, new_password, private_folder, read_private, write_private
+from . import ACTIVE, ERASED, RETIRED, People, Person, csv_text, load, save
 from .roster import Wanted, read_roster
 
 CREDENTIALS = "credentials.csv"

@@ -1,0 +1,1 @@
+"""Translation: what a model makes of reports, beside the originals."""
