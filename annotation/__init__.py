@@ -1,1 +1,1 @@
-"""People's reports: labelling interface, tasks, sync with Label Studio, quality control. Not built yet."""
+"""People's reports: labelling interface, tasks, sync with Label Studio, quality control, agreement."""

@@ -1,6 +1,6 @@
 """Answers: what one person answered to one task, as plain facts; and what Label Studio wrote, turned into that."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -51,7 +51,17 @@ class Answer:
     about: str | None = None  # uid of the answer that is verified or worked over
     round: int = 0  # how often the work was sent back before
     region_shares: Mapping[str, float] | None = None
-    signals: tuple[str, ...] = ()  # what the log noticed: see `log`
+    signals: tuple[str, ...] = ()  # what the log noticed: see `history.SIGNALS`
+
+    @property
+    def reworked(self) -> bool:
+        """Whether it works over an earlier answer, of whatever kind that was."""
+        return self.round > 0
+
+
+def in_order(answers: Iterable[Answer]) -> tuple[Answer, ...]:
+    """Return answers in the order in which they were submitted; those of one moment in that of their ids."""
+    return tuple(sorted(answers, key=lambda answer: (answer.submitted, answer.uid)))
 
 
 def values(result: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

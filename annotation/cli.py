@@ -76,7 +76,8 @@ def push(
 
     with open_desk(directory, write=True) as desk:
         root = desk.folder / "pictures" if dry_run else render(desk, executor(workers), for_person("pictures"))
-        gallery = Gallery(pictures_url, None) if pictures_url else local_gallery(pictures_root or str(root.resolve()))
+        away = Gallery(f"{pictures_url.rstrip('/')}/", None) if pictures_url else None
+        gallery = away or local_gallery(pictures_root or str(root.resolve()))
         options = Options(dry_run, retire, recreate)
         with _connect(directory, url, any_version) as studio:
             done = deliver(Delivery(desk, studio, gallery, options, for_person("push: batches")))

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from mmtt.files import write_atomically
 
-from .answers import Answer
+from .answers import Answer, in_order
 from .desk import Desk
-from .quality.finding import in_order
 from .quality.time import spells
 
 HOUR_S = 3600

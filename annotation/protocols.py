@@ -73,6 +73,7 @@ CONTROLS: Mapping[StageName, tuple[Control, ...]] = MappingProxyType({
 
 VISIBLE = "visible"
 VERDICTS = (VISIBLE, "none_visible", "unusable", "looks_pristine")
+SEES_NOTHING = frozenset({"none_visible", "looks_pristine"})
 MATCHES = ("yes", "partly", "no")
 FLAGS = ("recognisable", "minor", "distressing", "technical_fault")
 FALSE_POSITIVE = "false_positive"  # verify and adjudicate: the report claims what is not there

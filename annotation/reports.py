@@ -14,12 +14,13 @@ from mmtt.regions import REGIONS
 from mmtt.reports import DWELL_EDGES_S, Report, require_same_bytes
 from mmtt.shards import read_table, write_table
 
-from .answers import Answer
+from .answers import Answer, in_order
 from .desk import Desk
 from .history import version
 from .log import New
+from .protocols import VISIBLE
 from .quality.time import spells
-from .standing import Settled
+from .standing import REPORTED, Settled
 
 REPORTS, REJECTIONS, DERIVED = "reports.parquet", "rejections.parquet", "derived.parquet"
 _REFUSED = ("returned", "held", "doubted", "skipped")
@@ -61,8 +62,7 @@ def rewrite(desk: Desk) -> None:
 def reports(desk: Desk) -> list[Report]:
     """Return the reports that count, by record and rank."""
     writes = {person.pseudonym: person.writes for person in desk.people.persons}
-    ordered = sorted(desk.answers, key=lambda answer: (answer.submitted, answer.uid))
-    dwell = {uid: spell.dwell for uid, spell in spells(ordered).items()}
+    dwell = {uid: spell.dwell for uid, spell in spells(in_order(desk.answers)).items()}
     return [
         _report(settled, rank, dwell[settled.answer.uid], writes)
         for _, found in sorted(desk.standing.settled.items())
@@ -101,21 +101,29 @@ def _origin(settled: Settled, writes: Mapping[str, str]) -> str:
 
 
 def rejections(desk: Desk) -> list[Rejection]:
-    """Return a row for each answer that does not count (yet), with what the rules found."""
+    """Return a row for each description that does not count (yet): why, and what the rules found.
+
+    `disputed` is what a verifier refused, what others contradict, and what an adjudicator decided otherwise.
+    """
     told: dict[str, list[str]] = {}
     for finding in desk.findings:
         if finding.uid is not None and finding.effect != "tell":
             told.setdefault(finding.uid, []).append(finding.rule)
-    found = [_rejection(a, desk.standing.status.get(a.uid, ""), told.get(a.uid, ())) for a in desk.answers]
-    refused = [row for row in found if row is not None]
-    return sorted(refused, key=lambda row: (row.record_id or "", row.code, row.detail))
+    counting = {settled.answer.uid for found in desk.standing.settled.values() for settled in found}
+    refused = [answer for answer in desk.answers if answer.uid not in counting and _is_refused(answer, desk)]
+    rows = [_rejection(answer, desk.standing.status[answer.uid], told.get(answer.uid, ())) for answer in refused]
+    return sorted(rows, key=lambda row: (row.record_id or "", row.code, row.detail))
 
 
-def _rejection(answer: Answer, status: str, rules: Sequence[str]) -> Rejection | None:
-    if status not in _REFUSED:
-        return None
-    detail = f"{answer.annotator}: {', '.join(sorted(set(rules))) or 'no answer'}"
-    return Rejection(stage="annotate", code=status, detail=detail, record_id=answer.record_id)
+def _is_refused(answer: Answer, desk: Desk) -> bool:
+    status = desk.standing.status.get(answer.uid)
+    return status in _REFUSED or (status == "accepted" and answer.kind in REPORTED and answer.verdict == VISIBLE)
+
+
+def _rejection(answer: Answer, status: str, rules: Sequence[str]) -> Rejection:
+    code = status if status in _REFUSED else "disputed"
+    detail = f"{answer.annotator}: {', '.join(sorted(set(rules))) or code}"
+    return Rejection(stage="annotate", code=code, detail=detail, record_id=answer.record_id)
 
 
 def with_derived(made: Sequence[Report], path: Path) -> list[Report]:

@@ -10,17 +10,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from mmtt.lexicon import claimed
 from mmtt.recipe import AnnotateSection
 
-from .agreement import disputed
-from .answers import Answer, Kind
+from .agreement import disputed, overlap
+from .answers import Answer, Kind, in_order
 from .protocols import FALSE_POSITIVE, PROTOCOLS, VISIBLE, StageName
 from .quality import Finding
 from .selection import draw
 
 # Rules that doubt what was said, not who said it or how: another pair of eyes settles that.
 DOUBTS = frozenset({"grounding", "contradiction"})
-_REPORTS = frozenset({Kind.ORDINARY, Kind.GOLD, Kind.REWORK})
+# Kinds of tasks whose answers are reports; the others only examine.
+REPORTED = frozenset({Kind.ORDINARY, Kind.GOLD, Kind.REWORK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,11 @@ def standing(answers: Sequence[Answer], findings: Iterable[Finding], settings: A
     for finding in findings:
         if finding.uid is not None:
             found[finding.uid].append(finding)
-    ordered = sorted(answers, key=lambda answer: (answer.submitted, answer.uid))
+    ordered = in_order(answers)
     described = [answer for answer in ordered if answer.stage == StageName.DESCRIBE]
     reworked = {answer.about for answer in described if answer.about is not None and not answer.skipped}
     status = {a.uid: _status(a, found[a.uid], a.uid in reworked, settings) for a in described}
-    by_record = _by_record(a for a in described if status[a.uid] in ("accepted", "doubted") and a.kind in _REPORTS)
+    by_record = _by_record(a for a in described if status[a.uid] in ("accepted", "doubted") and a.kind in REPORTED)
     outcomes = _Outcomes(ordered, found)
     disputes = _disputes(by_record, status, outcomes, settings)
     return Standing(
@@ -133,15 +135,13 @@ class _Outcomes:
 
     def of(self, answer: Answer) -> str | None:
         """`verified`, `edited`, `refused`, or None while nobody verified it."""
-        verdict = self.verified.get(answer.uid)
-        if verdict is None:
+        review = self.verified.get(answer.uid)
+        if review is None:
             return None
-        edited = bool(verdict.text) and verdict.text != answer.text
-        if FALSE_POSITIVE in verdict.flags and not edited:
-            return "refused"
-        if edited:
-            return "edited"
-        return "verified" if verdict.match == "yes" else "refused"
+        if review.text and review.text != answer.text:
+            # Whoever writes that nothing is to be seen edits no report into being.
+            return "edited" if claimed(review.text, review.language) else "refused"
+        return "verified" if review.match == "yes" and FALSE_POSITIVE not in review.flags else "refused"
 
 
 def _disputes(
@@ -150,7 +150,7 @@ def _disputes(
     outcomes: _Outcomes,
     settings: AnnotateSection,
 ) -> dict[str, Sequence[Answer]]:
-    """Records about which people disagree, author and verifier included, and that nobody adjudicated in vain yet."""
+    """Records about which people disagree, author and verifier included; decided ones stay, so that their task does."""
     split = disputed([answer for answers in by_record.values() for answer in answers], settings.min_agreement)
     verifies = _verifies(settings)
     found: dict[str, Sequence[Answer]] = {}
@@ -172,11 +172,11 @@ def _settle(
     settled = {}
     for record_id in sorted({*by_record, *outcomes.adjudicated}):
         ruled = outcomes.adjudicated.get(record_id)
-        counting = [Settled(ruled, "adjudicated")] if ruled is not None and ruled.verdict == VISIBLE else []
-        if ruled is None and record_id in disputes:
-            continue
-        for answer in by_record.get(record_id, ()) if ruled is None or ruled.verdict == VISIBLE else ():
-            counting += _counted(answer, status[answer.uid], outcomes)
+        counting: list[Settled] = []
+        if ruled is not None:  # it stands for all that it decided about
+            counting = [Settled(ruled, "adjudicated")] if ruled.verdict == VISIBLE else []
+        elif record_id not in disputes:
+            counting = [s for answer in by_record[record_id] for s in _counted(answer, status[answer.uid], outcomes)]
         if counting:
             settled[record_id] = _ranked(counting)
     return settled
@@ -187,9 +187,9 @@ def _counted(answer: Answer, status: str, outcomes: _Outcomes) -> list[Settled]:
     if answer.verdict != VISIBLE or outcome == "refused" or (status == "doubted" and outcome is None):
         return []
     if outcome == "edited":
-        verdict = outcomes.verified[answer.uid]
-        regions = (*answer.regions, *(r for r in verdict.missed if r not in answer.regions))
-        return [Settled(replace(answer, text=verdict.text, regions=regions), "edited", answer.text, verdict.annotator)]
+        review = outcomes.verified[answer.uid]
+        regions = (*answer.regions, *(r for r in review.missed if r not in answer.regions))
+        return [Settled(replace(answer, text=review.text, regions=regions), "edited", answer.text, review.annotator)]
     return [Settled(answer, "verified" if outcome == "verified" else "single")]
 
 
@@ -201,11 +201,7 @@ def _ranked(counting: Sequence[Settled]) -> list[Settled]:
     chosen = [frozenset(item.answer.regions) for item in counting]
 
     def rank(place: int) -> tuple[int, float, str]:
-        near = sum(_overlap(chosen[place], other) for other in chosen)
+        near = sum(overlap(chosen[place], other) for other in chosen)
         return _RANK.index(counting[place].how), -near, counting[place].answer.uid
 
     return [counting[place] for place in sorted(range(len(counting)), key=rank)]
-
-
-def _overlap(a: frozenset[str], b: frozenset[str]) -> float:
-    return len(a & b) / len(a | b) if a | b else 1.0

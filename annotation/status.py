@@ -7,13 +7,12 @@ from datetime import timedelta
 from statistics import median
 
 from . import history
-from .answers import Answer, Kind
+from .answers import Answer, Kind, in_order
 from .desk import Desk
 from .hours import HOUR_S, dwells, hours_of, write_hours
 from .people import ACTIVE
 from .protocols import StageName
 from .quality import Score, scores
-from .quality.finding import in_order
 from .sync.pull import progress
 from .tasks import QUALIFY, Task, wanted
 

@@ -15,6 +15,7 @@ from .selection import Chosen
 from .standing import Standing
 
 QUALIFY = "qualify"
+REWORK_PREFIX = "rework-"  # then the pseudonym: Label Studio cannot assign tasks, but a project can be one person's
 _EVERYBODY = 1000  # a qualification task is for everyone
 
 
@@ -99,7 +100,7 @@ def _describe(item: Chosen, stage: Stage, standing: Standing, secret: str) -> Ta
 def _rework(answer: Answer, told: Iterable[str], stage: Stage, secret: str) -> Task:
     return Task(
         key=key_of(secret, "rework", answer.uid),
-        project=f"rework-{answer.annotator}",
+        project=f"{REWORK_PREFIX}{answer.annotator}",
         record_id=answer.record_id,
         image_sha256=answer.image_sha256,
         stage=StageName.DESCRIBE,

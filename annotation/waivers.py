@@ -15,7 +15,7 @@ def waive(desk: Desk, uid: str, rule: str, why: str) -> None:
     found = {finding.rule for finding in desk.findings if finding.uid == uid}
     if not found:
         raise UserError(
-            f"No rule has found anything about an answer '{uid}'; `mmtt annotate check` lists all findings."
+            f"No rule has found anything about an answer '{uid}'; `mmtt annotate check DIR` lists all findings."
         )
     if rule not in found:
         raise UserError(f"'{rule}' has found nothing about {uid}.{did_you_mean(rule, found)}")

@@ -14,14 +14,13 @@ import numpy as np
 from mmtt.regions import REGIONS
 
 from ..answers import Answer, Kind
-from ..protocols import VISIBLE, StageName
+from ..protocols import SEES_NOTHING, VISIBLE, StageName
 from .alpha import Distance, Estimate, contributions, estimate, jaccard, masi, nominal, ordinal
 from .texts import Gap, gap
 
-__all__ = ["Agreement", "Estimate", "Gap", "agreement", "disputed", "record_agreement"]
+__all__ = ["Agreement", "Estimate", "Gap", "agreement", "disputed", "overlap", "record_agreement"]
 
-_SEES_NOTHING = frozenset({"none_visible", "looks_pristine"})
-_JUDGES = _SEES_NOTHING | {VISIBLE}  # says where it looks forged, if only: nowhere
+_JUDGES = SEES_NOTHING | {VISIBLE}  # says where it looks forged, if only: nowhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,17 +125,18 @@ def _each(chosen: Sequence[Sequence[frozenset[str] | None]], region: str) -> lis
 
 def _dispute(group: Sequence[Answer], min_agreement: float) -> str | None:
     verdicts = {answer.verdict for answer in group}
-    if VISIBLE in verdicts and verdicts & _SEES_NOTHING:
+    if VISIBLE in verdicts and verdicts & SEES_NOTHING:
         return "One report sees a forgery, another sees none."
     chosen = [regions for answer in group if (regions := _choices(answer)) is not None]
-    shares = {(a, b): _share(a, b) for a, b in combinations(chosen, 2)}
+    shares = {(a, b): overlap(a, b) for a, b in combinations(chosen, 2)}
     if not shares or min(shares.values()) >= min_agreement:
         return None
     a, b = min(shares, key=lambda pair: shares[pair])
     return f"Two reports have {100 * shares[a, b]:.0f} % of their regions in common: {_named(a)}; and {_named(b)}."
 
 
-def _share(a: frozenset[str], b: frozenset[str]) -> float:
+def overlap(a: frozenset[str], b: frozenset[str]) -> float:
+    """Return how much two sets have in common, |A∩B| / |A∪B|, 0–1; two empty ones all."""
     return len(a & b) / len(a | b) if a | b else 1.0
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..agreement import disputed
-from ..answers import Answer
+from ..answers import Answer, in_order
 from ..desk import Desk
 from ..protocols import StageName
 from .exhibits import Exhibit, Exhibits, Picture
@@ -70,5 +70,5 @@ def _reviews(desk: Desk) -> Mapping[str, list[Answer]]:
 
 
 def _rulings(desk: Desk) -> dict[str, Answer]:
-    ruled = sorted(desk.answers, key=lambda answer: (answer.submitted, answer.uid))
+    ruled = in_order(desk.answers)
     return {a.record_id: a for a in ruled if a.stage == StageName.ADJUDICATE and not a.skipped}

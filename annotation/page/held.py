@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..answers import Answer
+from ..answers import Answer, in_order
 from ..desk import Desk
 from ..quality import Effect, Finding
-from ..quality.finding import in_order
 from .exhibits import Exhibit, Exhibits
 
 ROWS = 60

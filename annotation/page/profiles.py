@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mmtt.regions import REGIONS
 from mmtt.reports import DWELL_EDGES_S
 
-from ..answers import Answer, Kind
+from ..answers import Answer, in_order
 from ..desk import Desk
 from ..protocols import VISIBLE, StageName
 from ..quality import Finding
@@ -91,12 +91,12 @@ def _profile(desk: Desk, exhibits: Exhibits, person: AnnotatorStatus, times: Map
 def _is_report(answer: Answer) -> bool:
     """Whether an answer says where a forgery of known regions looks forged."""
     described = answer.stage == StageName.DESCRIBE and not answer.skipped and answer.verdict == VISIBLE
-    return described and bool(answer.region_shares) and answer.kind is not Kind.REWORK
+    return described and bool(answer.region_shares) and not answer.reworked
 
 
 def _latest(answers: Iterable[Answer]) -> list[Answer]:
     written = [answer for answer in answers if answer.text.strip() and answer.stage != StageName.VERIFY]
-    return sorted(written, key=lambda answer: (answer.submitted, answer.uid), reverse=True)[:LATEST]
+    return [*reversed(in_order(written))][:LATEST]
 
 
 def histogram(seconds: Sequence[float]) -> list[Bar]:

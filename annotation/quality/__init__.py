@@ -13,11 +13,11 @@ from typing import NamedTuple
 from mmtt.errors import UserError, did_you_mean
 from mmtt.recipe import AnnotateSection, QualitySection
 
-from ..answers import Answer
+from ..answers import Answer, in_order
 from ..protocols import StageName
 from .drift import drift
 from .duplicates import near_duplicate
-from .finding import Case, Effect, Finding, Found, in_order, message
+from .finding import Case, Effect, Finding, Found, message
 from .identity import identity
 from .people import Score, checks, monotone, qualification, scores
 from .regions import choices, contradiction, grounding

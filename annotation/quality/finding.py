@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -13,8 +13,6 @@ from mmtt.recipe import AnnotateSection, QualitySection
 
 from ..answers import Answer, Kind
 from ..protocols import VISIBLE, StageName
-
-T = TypeVar("T")
 
 
 class Effect(StrEnum):
@@ -83,13 +81,8 @@ class Case:
     @property
     def standing(self) -> list[Answer]:
         """Those reports that were not worked over since: what an annotator's habits are judged by."""
-        replaced = {a.about for a in self.described if a.kind is Kind.REWORK}
+        replaced = {a.about for a in self.described if a.reworked}
         return [a for a in self.reports if a.uid not in replaced]
-
-
-def in_order(answers: Iterable[Answer]) -> tuple[Answer, ...]:
-    """Return answers in the order in which they were submitted; those of one moment in that of their ids."""
-    return tuple(sorted(answers, key=lambda answer: (answer.submitted, answer.uid)))
 
 
 def by_annotator(answers: Iterable[Answer]) -> dict[str, list[Answer]]:

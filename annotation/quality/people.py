@@ -7,21 +7,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import median
 
 from mmtt.grounding import supported
 from mmtt.recipe import AnnotateSection
 
-from ..answers import Answer, Kind
-from ..protocols import VISIBLE, StageName
-from .finding import Case, Effect, Found, by_annotator, in_order, is_production, share
+from ..answers import Answer, Kind, in_order
+from ..protocols import SEES_NOTHING, VISIBLE, StageName
+from .finding import Case, Effect, Found, by_annotator, is_production, share
 from .regions import borne_out
-from .time import spells
 
 ENOUGH = 2
 EDITED = 0.1  # of a region: an examination asks for no less
 REGION_F1 = 0.6
-_SEES_NOTHING = ("none_visible", "looks_pristine")
 _CHECKS = (Kind.GOLD, Kind.CATCH)
 _LATEST = 20  # checks that count: who was good for a year may stop looking
 _MIN_REPORTS = 10
@@ -34,39 +31,27 @@ class Score:
 
     qualification, gold, catch: examination questions, passed and answered; each question once. qualified, trusted:
     whether the recipe's bars are reached (who was not examined enough yet is trusted, but not qualified).
-    median_dwell_s: of describe answers, None where nobody knows. returned: share of first reports that were worked
-    over.
     """
 
-    answers: int
     qualification: tuple[int, int]
     gold: tuple[int, int]
     catch: tuple[int, int]
     qualified: bool
     trusted: bool
-    median_dwell_s: float | None
-    returned: float
 
 
 def scores(answers: Iterable[Answer], settings: AnnotateSection) -> dict[str, Score]:
     """Return how each annotator does, by pseudonym in order."""
-    ordered = in_order(answers)
-    times, reworked = spells(ordered), {a.about for a in ordered if a.kind is Kind.REWORK}
-    made = {}
-    for annotator, own in sorted(by_annotator(ordered).items()):
-        described = [a for a in own if a.stage == StageName.DESCRIBE and not a.skipped]
-        dwells = [spent for a in described if (spent := times[a.uid].dwell) is not None]
-        made[annotator] = Score(
-            answers=len(own),
+    return {
+        annotator: Score(
             qualification=_counted(own, Kind.QUALIFICATION),
             gold=_counted(own, Kind.GOLD),
             catch=_counted(own, Kind.CATCH),
             qualified=_is_qualified(own, settings),
             trusted=not _fails(_results(own, _CHECKS), settings),
-            median_dwell_s=median(dwells) if dwells else None,
-            returned=share([a.uid in reworked for a in described if a.round == 0]),
         )
-    return made
+        for annotator, own in sorted(by_annotator(in_order(answers)).items())
+    }
 
 
 def passes(answer: Answer) -> bool | None:
@@ -78,7 +63,7 @@ def passes(answer: Answer) -> bool | None:
     if answer.skipped or answer.region_shares is None:
         return None
     if answer.kind is Kind.CATCH or not answer.region_shares:
-        return answer.verdict in _SEES_NOTHING
+        return answer.verdict in SEES_NOTHING
     return answer.verdict == VISIBLE and region_f1(answer) >= REGION_F1
 
 

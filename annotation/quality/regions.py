@@ -10,10 +10,9 @@ from mmtt.regions import REGIONS, TEXT_ONLY
 from mmtt.words import words
 
 from ..answers import Answer
-from ..protocols import VISIBLE
+from ..protocols import SEES_NOTHING, VISIBLE
 from .finding import Case, Found, is_production, spoken
 
-_SEES_NOTHING = ("none_visible", "looks_pristine")
 # Says of the whole that nothing is wrong with it.
 _ALL_FINE = re.compile(
     r"""
@@ -92,7 +91,7 @@ def contradiction(case: Case) -> Iterator[Found]:
     """Say where verdict and text exclude each other: a visible fault that the text denies, or the reverse."""
     for answer in case.written:
         faulty = claimed_of(answer)
-        if answer.verdict in _SEES_NOTHING and faulty:
+        if answer.verdict in SEES_NOTHING and faulty:
             yield Found(answer, f"{answer.verdict}, but the text finds fault with {_listed(faulty)}", variant="claims")
         elif answer.verdict == VISIBLE and not faulty:
             fine = denied(answer.text, spoken(answer.language))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from ..answers import Answer, Kind
+from ..answers import Answer
 from ..protocols import StageName
 from .finding import Case, Effect, Found
 from .regions import words_of
@@ -117,7 +117,7 @@ def pasted(case: Case) -> Iterator[Found]:
     times = spells(case.answers)
     for answer in case.written:
         seconds = times[answer.uid].drafted
-        if seconds is None or answer.kind is Kind.REWORK:
+        if seconds is None or answer.reworked:
             continue
         speed = len(words_of(answer)) / max(seconds, 1.0)
         if speed > case.quality.max_words_per_s:

@@ -11,7 +11,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from mmtt.errors import MmttError, UserError
 
+from ..server.connection import KEY
+
 TRIES = 4
+RECREATE = "What it held is in the log; `mmtt annotate push DIR --recreate` sets up another one for what is open."
 
 T = TypeVar("T")
 
@@ -86,12 +89,11 @@ def _told(url: str, what: str, project: int | None) -> Iterator[None]:
 
 def _sentence(url: str, what: str, error: Any, project: int | None) -> str:
     if error.status_code in (401, 403):
-        return f"{url} refuses the token when asked for {what}. Set LABEL_STUDIO_API_KEY to a valid one."
+        return f"{url} refuses the token when asked for {what}. Set {KEY} to a valid one."
     if error.status_code == 404 and project is not None:
-        hint = "What it held is in the log; `mmtt annotate push --recreate` sets up another one for what is open."
-        return f"{url} has no project {project} any more: somebody deleted it. {hint}"
-    if error.status_code == 404:
-        return f"{url} knows nothing of {what}. Is this the address of Label Studio?"
+        return f"{url} has no project {project} any more: somebody deleted it. {RECREATE}"
+    if error.status_code == 404 or error.status_code < 400:
+        return f"{url} does not answer as Label Studio does when asked for {what}. Is this its address?"
     detail = error.body.get("detail", error.body) if isinstance(error.body, dict) else error.body
     return f"{url} answers {error.status_code} when asked for {what}: {str(detail)[:300]}"
 

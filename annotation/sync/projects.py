@@ -7,11 +7,11 @@ from mmtt.errors import UserError
 
 from ..log import Log, New
 from ..protocols import StageName
-from .calls import Ambiguous
+from ..tasks import QUALIFY, REWORK_PREFIX
+from .calls import RECREATE, Ambiguous
 from .studio import Project, Studio
 
 _TITLE_LETTERS = 50  # Label Studio's limit
-_REWORK = "rework-"
 
 
 class Setup(NamedTuple):
@@ -28,10 +28,10 @@ def setup(name: str, dataset: str, protocol: str, language: str) -> Setup:
     """Return how the project `describe`, `qualify`, `verify`, `adjudicate` or `rework-PSEUDONYM` is set up."""
     from .. import interface
 
-    rework = name.startswith(_REWORK)
-    stage = StageName.DESCRIBE if rework or name == "qualify" else StageName(name)
+    rework = name.startswith(REWORK_PREFIX)
+    stage = StageName.DESCRIBE if rework or name == QUALIFY else StageName(name)
     config = interface.build(protocol, stage, language, rework=rework)
-    shown = name.replace(_REWORK, "rework ")
+    shown = name.replace(REWORK_PREFIX, "rework ")
     title = f"{dataset[: _TITLE_LETTERS - len(shown) - 2]}: {shown}"
     instruction = interface.instructions(stage, language, protocol, rework=rework)
     return Setup(name, title, config, interface.interface_sha256(config), instruction)
@@ -58,8 +58,7 @@ def require_marked(studio: Studio, log: Log, marker: str) -> dict[str, int]:
     there = marked(studio, marker)
     for name, number in known(log).items():
         if name not in there:
-            hint = "What it held is in the log; `mmtt annotate push --recreate` sets up another one for what is open."
-            raise UserError(f"{studio.url} has no project '{name}' (it was number {number}): deleted? {hint}")
+            raise UserError(f"{studio.url} has no project '{name}' (it was number {number}): deleted? {RECREATE}")
     return {name: there[name] for name in known(log)}
 
 

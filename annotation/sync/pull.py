@@ -54,7 +54,7 @@ def pull(studio: Studio, log: Log, marker: str, *, full: bool = False, now: date
     """
     projects = require_marked(studio, log, marker)
     if not projects:
-        raise UserError(f"{log.path.parent} knows no project. `mmtt annotate push` makes them first.")
+        raise UserError(f"{log.path.parent} knows no project. `mmtt annotate push DIR` makes them first.")
     now = now or datetime.now(UTC)
     full = full or _is_due(log.mark(FULL), now)
     keys = {event.subject for event in log.events("task")}

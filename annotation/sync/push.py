@@ -14,14 +14,14 @@ from mmtt.errors import UserError
 from mmtt.progress import Progress
 
 from ..log import Log, New
-from ..tasks import Task
+from ..tasks import REWORK_PREFIX, Task
 from .calls import Ambiguous
 from .studio import Project, Remote, Studio, keyed
 
 BATCH = 1000
 _ROUNDS = 6
 _SETTLING_S = 1.0
-_DERIVED = ("verify", "adjudicate", "rework-")  # tasks that follow from answers, and go when they no longer do
+_DERIVED = ("verify", "adjudicate", REWORK_PREFIX)  # tasks that follow from answers, and go when they no longer do
 
 
 class Queue(NamedTuple):
@@ -86,6 +86,7 @@ def difference(
         retire: whether tasks that nobody answered go when they are no longer wanted; derived ones always do.
     """
     there, by_key = keyed(remotes), {task.key: task for task in tasks}
+    ours = {*by_key, *answered.ours}
     firsts = {key: _first(found) for key, found in there.items()}
     both = [(by_key[key], remote) for key, remote in firsts.items() if key in by_key]
     unwanted = [remote for key, remote in firsts.items() if key not in by_key and key in answered.ours]
@@ -100,7 +101,7 @@ def difference(
         doubled=[remote.key or "" for remote in spare if remote.annotations],
         unwanted=[remote.key or "" for remote in unwanted if remote not in goes],
         lost=[task.key for task in missing if task.key in answered.keys],
-        foreign=sum(remote.key is None or remote.key not in {*by_key, *answered.ours} for remote in remotes),
+        foreign=sum(remote.key not in ours for remote in remotes),
         kept=len(both),
     )
 

@@ -55,15 +55,23 @@ class Studio:
         self.url = connection.url
         self._calls = Calls(self.url)
         self._http, self._api = _client(connection)
+        try:
+            self.version, self.user_id = self._acquainted(any_version)
+        except BaseException:
+            self.close()
+            raise
+
+    def _acquainted(self, any_version: bool) -> tuple[str, int]:
+        """The server's version, and the number of the user whom the token belongs to."""
         versions = self._calls.read("the version", self._api.versions.get)
-        self.version = str(getattr(versions, "release", None) or "")
+        version = str(getattr(versions, "release", None) or "")
         edition = getattr(versions, "edition", None)
-        if not self.version:
+        if not version:
             raise UserError(f"{self.url} answers, but not as Label Studio does. Mend the address.")
-        if edition != "Community" or not (any_version or self.version.startswith(f"{TESTED}.")):
+        if edition != "Community" or not (any_version or version.startswith(f"{TESTED}.")):
             hint = f"This was tested with Label Studio Community {TESTED}; --any-version tries it all the same."
-            raise UserError(f"{self.url} is Label Studio {edition} {self.version}. {hint}")
-        self.user_id = int(self._calls.read("who the token belongs to", self._api.users.whoami).id)
+            raise UserError(f"{self.url} is Label Studio {edition} {version}. {hint}")
+        return version, int(self._calls.read("who the token belongs to", self._api.users.whoami).id)
 
     def __enter__(self) -> Self:
         return self

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from annotation.answers import Answer, Kind
+from annotation.answers import Answer, Kind, in_order
 from annotation.quality import RULES, Finding, inspect
-from annotation.quality.finding import Case, in_order
+from annotation.quality.finding import Case
 from mmtt.grounding import ground
 from mmtt.recipe import AnnotateSection, QualitySection
 

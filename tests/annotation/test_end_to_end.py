@@ -235,7 +235,7 @@ def reports_are_joined(world):
     made = read_table(world.root / "reports" / "reports.parquet", Report)
     refused = read_table(world.root / "reports" / "rejections.parquet", Rejection)
     assert {row.text_origin for row in made} == {"template"}
-    assert {row.code for row in refused} <= {"returned", "held", "doubted", "skipped"}
+    assert {row.code for row in refused} <= {"returned", "held", "doubted", "skipped", "disputed"}
     ranks = Counter(row.record_id for row in made if row.rank == 0)
     assert set(ranks.values()) == {1} and set(ranks) == {row.record_id for row in made}
     joined = [*attach(read(world.root / "forged"), made, {})]

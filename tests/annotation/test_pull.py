@@ -268,9 +268,9 @@ def test_a_deleted_project_is_a_sentence_and_its_answers_stay(queue, log, marker
     annotate(queue, tasks[0].key)
     pull(queue.studio, log, marker)
     queue.studio.api.projects.delete(queue.project.id)
-    with pytest.raises(UserError, match=r"no project 'describe'.*push --recreate"):
+    with pytest.raises(UserError, match=r"no project 'describe'.*push DIR --recreate"):
         pull(queue.studio, log, marker)
-    with pytest.raises(UserError, match=r"no project 'describe'.*push --recreate"):
+    with pytest.raises(UserError, match=r"no project 'describe'.*push DIR --recreate"):
         open_queue(queue.studio, log, marker, setup)
     assert [a.text for a in told(log)] == [TEXT]
 

@@ -180,16 +180,9 @@ def test_scores_are_what_a_curator_reads():
     made = scores(answers, SETTINGS)
     assert list(made) == ["ann", "b"]
     one = made["ann"]
-    assert (one.answers, one.qualification, one.gold, one.catch) == (25, (16, 20), (1, 1), (0, 1))
+    assert (one.qualification, one.gold, one.catch) == ((16, 20), (1, 1), (0, 1))
     assert (one.qualified, one.trusted, made["b"].qualified) == (True, True, False)
-    assert one.median_dwell_s == 90.0
-    assert one.returned == pytest.approx(1 / 24)
     assert scores([], SETTINGS) == {}
-
-
-def test_a_score_without_any_time_is_none():
-    score = scores([make_answer(lead_time_s=None)], SETTINGS)["ann"]
-    assert score.median_dwell_s is None
 
 
 def test_thresholds_are_the_recipes():

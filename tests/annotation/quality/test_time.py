@@ -4,8 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from annotation.answers import Answer, Kind
-from annotation.quality.finding import in_order
+from annotation.answers import Answer, Kind, in_order
 from annotation.quality.time import spells
 from tests.annotation.planted import MORNING, found, make_answer, verification
 

@@ -1,0 +1,102 @@
+from dataclasses import replace
+
+import pytest
+
+from annotation import reports
+from annotation.desk import open_desk
+from annotation.people import load
+from mmtt.errors import UserError
+from mmtt.manifest import read
+from mmtt.record import Rejection
+from mmtt.reports import DWELL_EDGES_S, Report, attach, region_vector
+from mmtt.shards import read_table, write_table
+from tests.annotation import desks
+from tests.annotation.planted import report as sentence
+
+QUIET = {"off": ["dwell", "parallel", "pasted"]}
+
+
+def written(root):
+    with open_desk(root, write=True) as desk:
+        return reports.write(desk)
+
+
+@pytest.fixture
+def layout(tmp_path):
+    """A dataset of which every record was described by one of two people, one of whom is said to be a person."""
+    made = desks.dataset(tmp_path / "data", photos=3, overlap=1, overlap_share=0.0, quality=QUIET)
+    desks.enrol(made, desks.person("ann", 1, writes="human"), desks.person("bot", 2, writes="model"))
+    with open_desk(made.root) as desk:
+        truth = {subject.record_id: [*subject.region_shares] for subject in desk.subjects}
+    tasks = [task for task in desks.push(made) if task.project == "describe"]
+    for number, task in enumerate(tasks):
+        regions = tuple(truth[task.record_id][:2])
+        desks.answer(made, task, by=1 + number % 2, regions=regions, report=sentence(number, "en", regions))
+    return made
+
+
+def test_reports_are_joined_to_the_very_pictures_that_were_seen(layout):
+    made, _ = written(layout.root)
+    assert made == read_table(layout.root / "reports" / "reports.parquet", Report)
+    joined = [record for record in attach(read(layout.forged), made, {}) if record.report is not None]
+    assert {record.record_id for record in joined} == {row.record_id for row in made} and joined
+    first = {row.record_id: row for row in made if row.rank == 0}
+    assert all(record.report == first[record.record_id].text for record in joined)
+    assert all(record.report_regions == region_vector(first[record.record_id].regions) for record in joined)
+
+
+def test_a_report_about_another_picture_is_refused(layout):
+    made, _ = written(layout.root)
+    with pytest.raises(
+        UserError, match=r"was written about a picture 0000.*Rebuild the reports, or restore the record"
+    ):
+        list(attach(read(layout.forged), [replace(made[0], image_sha256="0" * 64)], {}))
+
+
+def test_whose_words_they_are_is_on_every_row(layout):
+    made, _ = written(layout.root)
+    writes = {person.pseudonym: person.writes for person in load(layout.root).persons}
+    assert {row.annotator: row.text_origin for row in made} == {"ann": "human", "bot": "model"}
+    assert set(writes.values()) == {"human", "model"}
+
+
+def test_times_are_coarse(layout):
+    for row in written(layout.root)[0]:
+        assert len(row.submitted) == len("2026-01-01") and row.dwell_s in DWELL_EDGES_S
+
+
+def test_the_same_log_gives_the_same_bytes(layout):
+    written(layout.root)
+    before = {path.name: path.read_bytes() for path in (layout.root / "reports").iterdir()}
+    written(layout.root)
+    assert {path.name: path.read_bytes() for path in (layout.root / "reports").iterdir()} == before
+
+
+def test_what_does_not_count_is_a_row_with_its_reason(layout):
+    short = next(task for task in desks.push(layout) if task.project == "describe")
+    desks.answer(layout, short, by=1, report="Too short.", regions=("nose",))
+    _, refused = written(layout.root)
+    assert refused == read_table(layout.root / "reports" / "rejections.parquet", Rejection)
+    mine = [row for row in refused if row.code == "returned"]
+    assert len(mine) == 1 and "words" in mine[0].detail and mine[0].record_id == short.record_id
+
+
+def test_a_later_change_of_what_counted_is_held(layout):
+    made, _ = written(layout.root)
+    with open_desk(layout.root, write=True) as desk:
+        event = next(e for e in desk.log.events("answer") if e.subject in {a.uid for a in desk.answers})
+        payload = {**event.payload, "updated_at": "2026-12-01T00:00:00+00:00", "lead_time": 500.0}
+        desk.log.append([desks.New("answer", event.subject, event.header, payload)])
+    again, refused = written(layout.root)
+    assert len(again) == len(made) - 1
+    assert any(row.code == "held" and "tampered" in row.detail for row in refused)
+
+
+def test_what_was_derived_stands_beside_the_same_words_only(layout):
+    made, _ = written(layout.root)
+    derived = [replace(row, derived_text="译文", derived_kind="translation", derived_language="zh") for row in made[:2]]
+    derived[1] = replace(derived[1], text="other words")
+    write_table(layout.root / "reports" / reports.DERIVED, derived, Report)
+    again, _ = written(layout.root)
+    assert [row.derived_text for row in again[:2]] == ["译文", None]
+    assert [row.text for row in again] == [row.text for row in made]
