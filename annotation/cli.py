@@ -136,11 +136,12 @@ def status(
     """Tell how far the work is: by stage, family and person, what is left, and how long that takes."""
     from . import status as module
     from .desk import open_desk
+    from .hours import write_hours
 
     with open_desk(directory) as desk:
         found = module.status(desk)
         if hours is not None:
-            module.write_hours(desk, hours)
+            write_hours(desk, hours)
     typer.echo(json.dumps(asdict(found)) if as_json else "\n".join(module.lines(found)))
 
 
@@ -260,20 +261,9 @@ def erase(
     any_version: AnyVersion = False,
 ) -> None:
     """Erase an annotator: who they are, and with --texts all that they wrote."""
-    from .desk import open_desk
-    from .erase import erase_texts
-    from .people.enrolment import erase as part
-    from .reports import rewrite
-    from .server.accounts import StudioAccounts
+    from .erase import erase_annotator
     from .server.connection import find
 
-    erased = 0
-    if texts:
-        with open_desk(directory, write=True) as desk, _connect(directory, url, any_version) as studio:
-            erased = erase_texts(desk, studio, annotator)
-        with open_desk(directory, write=True) as desk:
-            rewrite(desk)
     root = locate(directory).root
-    with StudioAccounts(find(root, url)) as accounts:
-        part(root, annotator, accounts)
+    erased = erase_annotator(root, annotator, find(root, url), texts=texts, any_version=any_version)
     typer.echo(f"{annotator} is nobody any more; answers erased: {erased}")

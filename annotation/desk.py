@@ -26,8 +26,8 @@ from mmtt.recipe import AnnotateSection, Recipe
 from . import history, people, quality, selection, standing
 from .answers import Answer, Kind
 from .log import Log
+from .private import private_folder
 from .selection import Chosen, Subject
-from .server.connection import private_folder
 from .standing import Standing
 from .tasks import key_of
 

@@ -1,14 +1,38 @@
-"""Erase: take out what an annotator wrote, from the server and from the log. Who they are goes by `enrolment.erase`.
+"""Erase: take an annotator out. Who they are always goes; what they wrote, where that is asked for.
 
-The server first, then the log: killed at any moment and run again, it completes.
+First the server, then the log and the reports, then the map of people: killed and run again, it completes.
 """
 
 from collections.abc import Collection
+from pathlib import Path
 
-from .desk import Desk
+from .desk import Desk, open_desk
 from .history import tasks
+from .people import enrolment
+from .reports import rewrite
+from .server.accounts import StudioAccounts
+from .server.connection import Connection
 from .sync.projects import require_marked
 from .sync.studio import Studio
+
+
+def erase_annotator(
+    directory: Path, pseudonym: str, connection: Connection, *, texts: bool, any_version: bool = False
+) -> int:
+    """Erase who is behind a pseudonym, and with `texts` all that they wrote; return how many answers were erased.
+
+    Raises:
+        UserError: nobody is called so, or the server refuses. LockedError: another command writes.
+    """
+    erased = 0
+    if texts:
+        with open_desk(directory, write=True) as desk, Studio(connection, any_version=any_version) as studio:
+            erased = erase_texts(desk, studio, pseudonym)
+        with open_desk(directory, write=True) as desk:  # what follows from the log follows anew
+            rewrite(desk)
+    with StudioAccounts(connection) as accounts:
+        enrolment.erase(directory, pseudonym, accounts)
+    return erased
 
 
 def erase_texts(desk: Desk, studio: Studio, pseudonym: str) -> int:

@@ -3,17 +3,16 @@
 The time of an answer is the most that can have been spent on it (`quality.time`), up to `max_idle_s`. Days are UTC's.
 """
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mmtt.files import write_atomically
 
 from .answers import Answer, in_order
 from .desk import Desk
+from .private import csv_text
 from .quality.time import spells
 
 HOUR_S = 3600
@@ -59,10 +58,10 @@ def write_hours(desk: Desk, path: Path) -> None:
 
     A name that a spreadsheet would take for a formula is written with an apostrophe before it.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("annotator", "day", "answers", "untimed", "hours"))
-    for row in hours(desk):
-        name = f"'{row.annotator}" if row.annotator.startswith(_FORMULA) else row.annotator
-        writer.writerow((name, row.day, row.answers, row.untimed, f"{row.hours:.2f}"))
-    write_atomically(path, text.getvalue().encode())
+    columns = ("annotator", "day", "answers", "untimed", "hours")
+    rows = [{**asdict(row), "annotator": _harmless(row.annotator), "hours": f"{row.hours:.2f}"} for row in hours(desk)]
+    write_atomically(path, csv_text(columns, rows).encode())
+
+
+def _harmless(name: str) -> str:
+    return f"'{name}" if name.startswith(_FORMULA) else name

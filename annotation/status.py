@@ -9,14 +9,12 @@ from statistics import median
 from . import history
 from .answers import Answer, Kind, in_order
 from .desk import Desk
-from .hours import HOUR_S, dwells, hours_of, write_hours
+from .hours import HOUR_S, dwells, hours_of
 from .people import ACTIVE
 from .protocols import StageName
 from .quality import Score, scores
 from .sync.pull import progress
 from .tasks import QUALIFY, Task, wanted
-
-__all__ = ["Status", "lines", "status", "write_hours"]
 
 REWORK = "rework"
 # What an answer is taken to need, in seconds, while nobody has given one.

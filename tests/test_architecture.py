@@ -10,7 +10,10 @@ from pipelines.manipulators import BUILT_IN
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [p for folder in ("mmtt", "pipelines", "annotation", "baselines") for p in (ROOT / folder).rglob("*.py")]
-EXTRA = ("torch", "torchvision", "datasets", "mediapipe", "insightface", "onnxruntime", "facexlib", "diffusers")
+EXTRA = (
+    "torch", "torchvision", "datasets", "mediapipe", "insightface", "onnxruntime", "facexlib", "diffusers",
+    "transformers", "label_studio_sdk", "httpx", "rapidfuzz",
+)  # fmt: skip
 TORCH_FREE = "import sys; " + "".join(f"sys.modules['{name}'] = None; " for name in EXTRA)
 
 
@@ -36,6 +39,7 @@ def test_the_core_imports_without_any_extra():
     modules += [f"pipelines.{name}" for name in ("ingest", "plan", "forge", "overview", "degrade", "replay", "doctor")]
     modules += [f"pipelines.manipulators.{home.strip('.').split(':')[0]}" for home in BUILT_IN.values()]
     modules += [f"pipelines.finders.{name}" for name in ("insightface", "facexlib")] + ["pipelines.parsers.facexlib"]
+    modules += [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in (ROOT / "annotation").rglob("*.py")]
     code = TORCH_FREE + "; ".join(f"import {name}" for name in modules)
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 

@@ -10,6 +10,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+NEEDED = (
+    "py.typed",
+    "lexicons/zh.yaml",
+    "pipelines/recipes/demo.yaml",
+    "pipelines/templates/overview.html.j2",
+    "annotation/GUIDELINES.zh.md",
+    "annotation/quality/messages.yaml",
+    "annotation/server/constraints.txt",
+    "annotation/templates/annotation.html.j2",
+    "annotation/translation/prompts.yaml",
+)
 
 
 def run(*command: object, cwd: Path, **kwargs) -> str:
@@ -40,8 +51,7 @@ def installed(wheel, tmp_path_factory) -> Path:
 def test_the_wheel_adds_one_name(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"mmtt"}
-    for needed in ("mmtt/py.typed", "mmtt/pipelines/recipes/demo.yaml", "mmtt/pipelines/templates/overview.html.j2"):
-        assert needed in names
+    assert {f"mmtt/{needed}" for needed in NEEDED} - set(names) == set()
     assert not [name for name in names if "test" in name or ".venv" in name]
 
 
@@ -61,6 +71,8 @@ def test_the_installed_demo_runs_from_another_folder(installed, tmp_path):
     assert "no faults" in run(mmtt, "verify", "shown", cwd=tmp_path)
     inside = run(installed, "-c", "import mmtt.pipelines.forge as f; print(f.__file__)", cwd=tmp_path)
     assert "site-packages" in inside
+    assert 'alias="eyebrow"' in run(mmtt, "annotate", "interface", "--language", "zh", cwd=tmp_path)
+    assert json.loads(run(mmtt, "annotate", "status", "shown", "--json", cwd=tmp_path))["events"] == 0
     families = {row["manipulation"] for row in _columns(installed, tmp_path)}
     assert len(families) >= 7
 

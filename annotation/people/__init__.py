@@ -5,15 +5,14 @@ pseudonym, and neither follows from the other. Only this map, and the list that 
 """
 
 import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
 
 from mmtt.errors import UserError
 
-from ..server.connection import folder, read_private, write_private
+from ..private import csv_rows, csv_text, folder, write_private
 
 MAP = "people.csv"
 ACTIVE, RETIRED, ERASED = "active", "retired", "erased"
@@ -88,7 +87,7 @@ def load(directory: Path) -> People:
     """
     path = folder(directory) / MAP
     try:
-        rows = list(csv.DictReader(io.StringIO(read_private(path), newline="")))
+        rows = csv_rows(path)
         return People(_person(row) for row in rows)
     except FileNotFoundError:
         return People()
@@ -109,12 +108,3 @@ def save(directory: Path, people: People) -> None:
     """Write the map of a dataset."""
     rows = [{**asdict(person), "user_id": person.user_id or ""} for person in people.persons]
     write_private(folder(directory) / MAP, csv_text(_COLUMNS, rows))
-
-
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
-    """Return rows as CSV."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

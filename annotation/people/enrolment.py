@@ -1,7 +1,6 @@
 """Enrolment: brings the map of people and the accounts on the server to what the curator's roster says; and erasure."""
 
 import csv
-import io
 import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +12,9 @@ from typing import NamedTuple
 from mmtt.errors import UserError
 from mmtt.files import lock
 
+from ..private import csv_rows, csv_text, folder, new_password, private_folder, write_private
 from ..server.accounts import Accounts
-from ..server.connection import folder, new_password, private_folder, read_private, write_private
-from . import ACTIVE, ERASED, RETIRED, People, Person, csv_text, load, save
+from . import ACTIVE, ERASED, RETIRED, People, Person, load, save
 from .roster import Wanted, read_roster
 
 CREDENTIALS = "credentials.csv"
@@ -216,7 +215,7 @@ def _login(people: People, draw: random.Random) -> str:
 def _listed(directory: Path) -> list[dict[str, str]]:
     path = folder(directory) / CREDENTIALS
     try:
-        rows = list(csv.DictReader(io.StringIO(read_private(path), newline="")))
+        rows = csv_rows(path)
         return [{name: row[name] for name in _CREDENTIALS} for row in rows]
     except FileNotFoundError:
         return []

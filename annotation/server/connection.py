@@ -1,10 +1,8 @@
-"""Connection: where Label Studio is and with which token, and the private folder that nobody else may enter."""
+"""Connection: where Label Studio is, and with which token."""
 
 import json
 import os
 import re
-import secrets
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mmtt.errors import UserError
-from mmtt.files import replacing
+
+from ..private import folder, read_private
 
 URL, KEY = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
 FILE = "connection.json"
@@ -21,8 +20,6 @@ _LEGACY = re.compile(r"[0-9a-f]{40}")
 _PERSONAL = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _TRUNCATED = re.compile(r"[\w-]+\.[\w-]+", re.ASCII)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_OTHERS = 0o077
-_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,46 +42,6 @@ class Connection:
     def local(self) -> bool:
         """Whether the server is on this machine: its requests must not go through a proxy."""
         return urlsplit(self.url).hostname in _LOOPBACK
-
-
-def folder(directory: Path) -> Path:
-    """Return where the annotation of a dataset lies; it need not exist."""
-    return directory / "private" / "annotation"
-
-
-def private_folder(directory: Path) -> Path:
-    """Return where the annotation of a dataset lies, made if need be, and closed to everybody else on this machine."""
-    path = folder(directory)
-    path.mkdir(parents=True, exist_ok=True)
-    path.chmod(0o700)
-    return path
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a small file, whole or absent, that only its owner may read."""
-    with replacing(path) as beside:
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-
-
-def read_private(path: Path) -> str:
-    """Read a file that holds a secret.
-
-    Raises:
-        UserError: it can be read by others, or not at all. FileNotFoundError: there is none.
-    """
-    if stat.S_IMODE(path.stat().st_mode) & _OTHERS:
-        raise UserError(f"{path} holds secrets, but others on this machine may read it: chmod 600 {path}")
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({type(error).__name__}).") from None
-
-
-def new_password() -> str:
-    """Return a password that can be read out: 80 bits, nothing that looks like something else or like a formula."""
-    return "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(4))
 
 
 def find(directory: Path, url: str | None = None) -> Connection:

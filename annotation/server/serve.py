@@ -23,7 +23,8 @@ from typing import IO, NamedTuple
 from mmtt.errors import LockedError, UserError
 from mmtt.files import replacing
 
-from .connection import FILE, Connection, new_password, private_folder, read_file, write_private
+from ..private import new_password, private_folder, write_private
+from .connection import FILE, Connection, read_file
 from .environment import DATABASE, Tell, database, environment
 from .settings import laptop
 

@@ -24,8 +24,8 @@ from annotation import history
 from annotation.desk import Desk, open_desk
 from annotation.log import New
 from annotation.people import MAP, Person
+from annotation.private import private_folder, write_private
 from annotation.protocols import CONTROLS, Control
-from annotation.server.connection import private_folder, write_private
 from annotation.sync import projects
 from annotation.sync.pull import FULL, Position, place
 from annotation.tasks import Task, wanted

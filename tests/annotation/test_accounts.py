@@ -6,8 +6,9 @@ from contextlib import closing
 import httpx
 import pytest
 
+from annotation.private import new_password
 from annotation.server.accounts import StudioAccounts
-from annotation.server.connection import Connection, new_password
+from annotation.server.connection import Connection
 from mmtt.errors import UserError
 
 LOGIN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')

@@ -4,18 +4,8 @@ import traceback
 
 import pytest
 
-from annotation.server.connection import (
-    FILE,
-    KEY,
-    URL,
-    Connection,
-    find,
-    folder,
-    new_password,
-    private_folder,
-    read_private,
-    write_private,
-)
+from annotation.private import folder, new_password, private_folder, read_private, write_private
+from annotation.server.connection import FILE, KEY, URL, Connection, find
 from mmtt.errors import UserError
 
 LEGACY = "0123456789abcdef0123456789abcdef01234567"

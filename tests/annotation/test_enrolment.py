@@ -7,7 +7,7 @@ import pytest
 
 from annotation.people import MAP, enrolment, load
 from annotation.people.enrolment import CREDENTIALS, enrol, erase
-from annotation.server.connection import folder, write_private
+from annotation.private import folder, write_private
 from mmtt.errors import UserError
 
 URL = "https://annotate.example.org"

@@ -3,7 +3,7 @@ import stat
 import pytest
 
 from annotation.people import ERASED, MAP, People, Person, load, save
-from annotation.server.connection import folder, private_folder, write_private
+from annotation.private import folder, private_folder, write_private
 from mmtt.errors import UserError
 
 ANN = Person(

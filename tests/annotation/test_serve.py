@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import pytest
 
+from annotation.private import folder, private_folder
 from annotation.server import serve
-from annotation.server.connection import FILE, folder, private_folder, read_file
+from annotation.server.connection import FILE, read_file
 from annotation.server.environment import VERSION
 from mmtt.errors import LockedError, UserError
 

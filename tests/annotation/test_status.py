@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from annotation.desk import open_desk
-from annotation.hours import hours
-from annotation.status import ASSUMED_S, STAGES, Status, lines, status, write_hours
+from annotation.hours import hours, write_hours
+from annotation.status import ASSUMED_S, STAGES, Status, lines, status
 from mmtt.manifest import passed
 from tests.annotation import desks
 from tests.annotation.desks import MORNING, Said, answer, dataset, enrol, person, pull, push
