@@ -1,5 +1,6 @@
 """Answers: what one person answered to one task, as plain facts; and what Label Studio wrote, turned into that."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -49,6 +50,7 @@ class Answer:
     match: str | None = None
     missed: tuple[str, ...] = ()
     about: str | None = None  # uid of the answer that is verified or worked over
+    given_sha256: str | None = None  # of the text that was shown: a verdict is about these very words
     round: int = 0  # how often the work was sent back before
     region_shares: Mapping[str, float] | None = None
     signals: tuple[str, ...] = ()  # what the log noticed: see `history.SIGNALS`
@@ -64,6 +66,16 @@ def in_order(answers: Iterable[Answer]) -> tuple[Answer, ...]:
     return tuple(sorted(answers, key=lambda answer: (answer.submitted, answer.uid)))
 
 
+def numbered(answers: Iterable[Answer]) -> str:
+    """Return the texts of several answers as one, numbered: what an adjudicator is shown."""
+    return "\n\n".join(f"{number}. {answer.text or '–'}" for number, answer in enumerate(answers, 1))
+
+
+def text_sha256(text: str) -> str:
+    """Return what tells one text from another, 64 hex digits."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def values(result: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what each control holds, from the `result` of an annotation.
 
@@ -72,6 +84,8 @@ def values(result: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for item in result:
+        if not isinstance(item, Mapping):
+            continue
         name, value = item.get("from_name"), item.get("value")
         if name not in tuple(Control) or not isinstance(value, Mapping):
             continue
@@ -89,7 +103,10 @@ def _choices(value: Mapping[str, Any]) -> tuple[str, ...] | None:
 def _text(value: Mapping[str, Any]) -> str | None:
     text = value.get("text")
     lines = [text] if isinstance(text, str) else text
-    return "\n".join(line for line in lines if isinstance(line, str)).strip() if isinstance(lines, list) else None
+    if not isinstance(lines, list):
+        return None
+    text = "\n".join(line for line in lines if isinstance(line, str)).strip()
+    return text.encode("utf-8", "replace").decode()  # half a surrogate pair can be stored nowhere
 
 
 def _rating(value: Mapping[str, Any]) -> int | None:

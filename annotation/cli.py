@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
     group.command("status")(status)
     group.command("check")(check)
     group.command("waive")(waive)
+    group.command("reject")(reject)
     group.command("reports")(reports)
     group.command("translate")(translate)
     group.command("agreement")(agreement)
@@ -104,10 +105,12 @@ def pull(
 ) -> None:
     """Bring what people answered into the log."""
     from .desk import open_desk
+    from .server.serve import clear_exports
     from .sync.pull import pull as run
 
     with open_desk(directory, write=True) as desk, _connect(directory, url, any_version) as studio:
-        pulled = run(studio, desk.log, desk.marker, full=full)
+        pulled = run(studio, desk.log, desk.marker, full=full, nobody=desk.nobody)
+        clear_exports(desk.folder)
     if as_json:
         typer.echo(json.dumps(asdict(pulled)))
         return
@@ -115,6 +118,8 @@ def pull(
     typer.echo(f"read {how}: {pulled.read} answers, {pulled.new} new, {pulled.changed} changed")
     if pulled.vanished:
         typer.echo(f"  {pulled.vanished} are gone from the server; they are kept in the log, and held")
+    if pulled.unread:
+        typer.echo(f"  {pulled.unread} tasks could not be read: the server fails at them; look at their texts there")
     if pulled.foreign:
         typer.echo(f"  {pulled.foreign} tasks there are none of ours; they are left alone")
 
@@ -175,6 +180,20 @@ def waive(
     with open_desk(directory, write=True) as desk:
         run(desk, uid, rule, why)
     typer.echo(f"{rule} no longer counts against {uid}")
+
+
+def reject(
+    directory: Directory,
+    uid: Annotated[str, typer.Argument(metavar="UID", help="The answer, as `check` names it.")],
+    why: Annotated[str, typer.Option("--why", help="Kept in the log.")],
+) -> None:
+    """Decide that an answer never counts; its task is asked of somebody else."""
+    from .desk import open_desk
+    from .waivers import reject as run
+
+    with open_desk(directory, write=True) as desk:
+        run(desk, uid, why)
+    typer.echo(f"{uid} no longer counts; push asks somebody else")
 
 
 def reports(directory: Directory, as_json: AsJson = False) -> None:

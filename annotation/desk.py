@@ -26,7 +26,8 @@ from mmtt.recipe import AnnotateSection, Recipe
 from . import history, people, quality, selection, standing
 from .answers import Answer, Kind
 from .log import Log
-from .private import private_folder
+from .private import folder, private_folder
+from .protocols import StageName
 from .selection import Chosen, Subject
 from .standing import Standing
 from .tasks import key_of
@@ -43,7 +44,7 @@ class Desk:
     @property
     def folder(self) -> Path:
         """Where everything of annotation lies."""
-        return private_folder(self.layout.root)
+        return folder(self.layout.root)
 
     @cached_property
     def settings(self) -> AnnotateSection:
@@ -61,6 +62,11 @@ class Desk:
         """What tells this dataset's projects from any other's on the same server."""
         return f"mmtt-{key_of(self.secret, 'projects')}"
 
+    @property
+    def nobody(self) -> set[int]:
+        """Accounts of people who were erased."""
+        return {p.user_id for p in self.people.persons if p.status == people.ERASED and p.user_id is not None}
+
     @cached_property
     def people(self) -> people.People:
         """Who annotates."""
@@ -72,27 +78,50 @@ class Desk:
         return selection.subjects(self.layout.pristine, self.layout.forged)
 
     @cached_property
+    def _asked_as(self) -> dict[str, Kind]:
+        """What each record was first asked about as."""
+        facts = history.tasks(self.log).values()
+        described = [fact for fact in facts if fact["stage"] == StageName.DESCRIBE and fact["round"] == 0]
+        return {fact["record_id"]: Kind(fact["kind"]) for fact in reversed(described)}
+
+    @cached_property
     def chosen(self) -> list[Chosen]:
         """What is asked, as what, of how many people."""
-        return selection.choose(self.subjects, self.recipe.annotate, self.recipe.seed)
+        return selection.choose(self.subjects, self.recipe.annotate, self.recipe.seed, self._asked_as)
 
     @cached_property
     def answers(self) -> list[Answer]:
         """Every answer so far, in its latest version."""
         languages = self.people.languages()
-        return history.answers(self.log, self.people, self.subjects, self.settings.protocol, languages)
+        return history.answers(self.log, self.people, self.subjects, languages)
 
     @cached_property
     def findings(self) -> list[quality.Finding]:
         """What the quality rules found, without what a person waived."""
         found = quality.inspect(self.answers, self.settings.quality, self.settings)
-        waived = {(event.subject, event.header["rule"]) for event in self.log.events("waived")}
+        versions = history.versions(self.log)
+        waived = {
+            (event.subject, event.header["rule"])
+            for event in self.log.events("waived")
+            if event.payload is not None and event.payload["version"] == versions.get(event.subject)
+        }
         return [finding for finding in found if (finding.uid, finding.rule) not in waived]
 
     @cached_property
     def standing(self) -> Standing:
         """Where every answer stands, and what has to be asked next."""
-        return standing.standing(self.answers, self.findings, self.settings, self.recipe.seed)
+        gone = {person.pseudonym for person in self.people.persons if person.status != people.ACTIVE}
+        rejected = {event.subject for event in self.log.events("rejected")}
+        current = [answer for answer in self.answers if self.is_current(answer)]
+        return standing.standing(current, self.findings, self.settings, self.recipe.seed, gone, rejected)
+
+    def is_current(self, answer: Answer) -> bool:
+        """Whether an answer's record is still there, with the very picture that was seen."""
+        return self._pictures.get(answer.record_id) == answer.image_sha256
+
+    @cached_property
+    def _pictures(self) -> dict[str, str]:
+        return {subject.record_id: subject.image_sha256 for subject in self.subjects}
 
     @property
     def counting(self) -> list[Answer]:

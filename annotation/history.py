@@ -43,21 +43,18 @@ class _Told:
     accepted: str | None
 
 
-def answers(
-    log: Log, names: Names, subjects: Iterable[Subject], protocol: str, languages: Mapping[str, str]
-) -> list[Answer]:
+def answers(log: Log, names: Names, subjects: Iterable[Subject], languages: Mapping[str, str]) -> list[Answer]:
     """Return every answer of the log, in order of their uids.
 
     Args:
         log: the log.
         names: who is behind an account.
         subjects: the records that can be asked about; an answer about another one has no truth to compare with.
-        protocol: the recipe's.
         languages: the language in which each pseudonym writes; `en` where it is not said.
     """
     truth = {subject.record_id: subject.region_shares for subject in subjects}
     facts = tasks(log)
-    made = [_answer(uid, told, facts, names, truth, protocol, languages) for uid, told in sorted(_annotations(log))]
+    made = [_answer(uid, told, facts, names, truth, languages) for uid, told in sorted(_annotations(log))]
     return [answer for answer in made if answer is not None]
 
 
@@ -71,8 +68,14 @@ def tasks(log: Log) -> dict[str, dict[str, Any]]:
 
 
 def version(payload: Mapping[str, Any]) -> str:
-    """Return what tells one version of an annotation from another, 64 hex digits."""
-    return digest(payload)
+    """Return what tells one version of an annotation from another, 64 hex digits: what was said, and by whom."""
+    return digest([payload["completed_by"], payload["was_cancelled"], payload["result"]])
+
+
+def versions(log: Log) -> dict[str, str]:
+    """Return the latest version of every answer that was not erased, by its uid."""
+    latest = {event.subject: event.payload for event in log.events("answer")}
+    return {uid: version(payload) for uid, payload in latest.items() if payload is not None}
 
 
 def _annotations(log: Log) -> Iterable[tuple[str, _Told]]:
@@ -96,7 +99,6 @@ def _answer(
     facts: Mapping[str, Mapping[str, Any]],
     names: Names,
     truth: Mapping[str, Mapping[str, float]],
-    protocol: str,
     languages: Mapping[str, str],
 ) -> Answer | None:
     first, last = told.versions[0].payload, told.versions[-1].payload
@@ -111,7 +113,7 @@ def _answer(
         task_key=told.versions[0].header["task"],
         record_id=task["record_id"],
         image_sha256=task["image_sha256"],
-        protocol=protocol,
+        protocol=task["protocol"],
         stage=task["stage"],
         kind=Kind(task["kind"]),
         annotator=author,
@@ -130,6 +132,7 @@ def _answer(
         match=next(iter(held.get(Control.MATCH, ())), None),
         missed=held.get(Control.MISSED, ()),
         about=task["about"],
+        given_sha256=task["given_sha256"],
         round=task["round"],
         region_shares=truth.get(task["record_id"]),
         signals=tuple(_signals(told, author)),

@@ -125,12 +125,12 @@ class Log:
 
         Safe to be killed and run again: what is erased already is passed over, and the file is rebuilt every time.
         """
-        with self._told():
-            with self._transaction():
-                there = self._with_payload(seqs)
-                self._db.executemany("DELETE FROM payloads WHERE seq = ?", [(seq,) for seq in there])
-                if there:
-                    self._insert([New("erased", "", {"seqs": there, "reason": reason})])
+        with self._told(), self._transaction():
+            there = self._with_payload(seqs)
+            self._db.executemany("DELETE FROM payloads WHERE seq = ?", [(seq,) for seq in there])
+            if there:
+                self._insert([New("erased", "", {"seqs": there, "reason": reason})])
+        with self._told("The payloads are erased, but the file was not rebuilt."):
             self._db.execute("VACUUM")
         return len(there)
 
@@ -157,8 +157,9 @@ class Log:
         return found + [f"the payload of event {seq} is gone, and nothing says why" for seq in sorted(missing - erased)]
 
     def _last(self) -> tuple[int, str]:
-        row = self._db.execute("SELECT seq, chain FROM events ORDER BY seq DESC LIMIT 1").fetchone()
-        return row or (0, _START)
+        with self._told():
+            row = self._db.execute("SELECT seq, chain FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+            return row or (0, _START)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -172,12 +173,12 @@ class Log:
             raise
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told(self, so_far: str = "Nothing of this step was written.") -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            hint = "Nothing of this step was written. Mend it (disk full? a damaged file?) and run the command again."
-            raise UserError(f"{self.path}: {error}. {hint}") from error
+            hint = "Mend it (disk full? a damaged file?) and run the command again."
+            raise UserError(f"{self.path}: {error}. {so_far} {hint}") from error
 
 
 def _canonical(value: Mapping[str, Any]) -> str:

@@ -16,47 +16,47 @@ from mmtt.shards import read_table, write_table
 
 from .answers import Answer, in_order
 from .desk import Desk
-from .history import version
+from .history import versions
 from .log import New
-from .protocols import VISIBLE
+from .protocols import VISIBLE, StageName
 from .quality.time import spells
 from .standing import REPORTED, Settled
 
 REPORTS, REJECTIONS, DERIVED = "reports.parquet", "rejections.parquet", "derived.parquet"
-_REFUSED = ("returned", "held", "doubted", "skipped")
+_REFUSED = ("returned", "held", "doubted", "skipped", "abandoned")
 
 
 def write(desk: Desk) -> tuple[list[Report], list[Rejection]]:
-    """Write the tables of a dataset's reports, and note in the log which versions were accepted.
-
-    Raises:
-        UserError: a record holds another picture than was written about.
-    """
-    made = reports(desk)
-    require_same_bytes(made, {subject.record_id: subject.image_sha256 for subject in desk.subjects})
-    refused = rejections(desk)
+    """Write the tables of a dataset's reports, and note in the log which versions were accepted."""
     folder = desk.layout.root / "reports"
+    folder.mkdir(exist_ok=True)
+    for torn in folder.glob(".*.tmp"):  # the desk's lock says that nobody is writing them
+        torn.unlink(missing_ok=True)
+    made, refused = reports(desk), rejections(desk)
+    require_same_bytes(made, {subject.record_id: subject.image_sha256 for subject in desk.subjects})
+    _note_accepted(desk)
+    _forget_derived(made, folder / DERIVED)
     made = with_derived(made, folder / DERIVED)
     write_table(folder / REJECTIONS, refused, Rejection)
     write_table(folder / REPORTS, made, Report)
-    _note_accepted(desk, [settled.answer.uid for found in desk.standing.settled.values() for settled in found])
     return made, refused
 
 
 def rewrite(desk: Desk) -> None:
-    """Write the tables anew where there are any: something that they were made from was erased.
+    """Write the tables anew where there are any, and remove the curator's page: it quotes what was erased."""
+    desk.layout.annotation_page.unlink(missing_ok=True)
+    if (desk.layout.root / "reports" / REPORTS).exists():
+        write(desk)
 
-    What was derived of a text that is gone goes as well.
-    """
-    folder = desk.layout.root / "reports"
-    if not (folder / REPORTS).exists():
-        return
-    made, _ = write(desk)
-    if (folder / DERIVED).exists():
-        kept = {report.report_id for report in made}
-        write_table(
-            folder / DERIVED, [row for row in read_table(folder / DERIVED, Report) if row.report_id in kept], Report
-        )
+
+def _forget_derived(made: Sequence[Report], path: Path) -> None:
+    """Drop what was derived of words that are not there any more."""
+    if path.exists():
+        there = {(report.report_id, report.text) for report in made}
+        derived = read_table(path, Report)
+        kept = [row for row in derived if (row.report_id, row.text) in there]
+        if kept != derived:
+            write_table(path, kept, Report)
 
 
 def reports(desk: Desk) -> list[Report]:
@@ -103,7 +103,8 @@ def _origin(settled: Settled, writes: Mapping[str, str]) -> str:
 def rejections(desk: Desk) -> list[Rejection]:
     """Return a row for each description that does not count (yet): why, and what the rules found.
 
-    `disputed` is what a verifier refused, what others contradict, and what an adjudicator decided otherwise.
+    `disputed` is what a verifier refused, what others contradict, and what an adjudicator decided otherwise;
+    `record_gone` and `picture_changed` what was said of a record that is not there as it was seen.
     """
     told: dict[str, list[str]] = {}
     for finding in desk.findings:
@@ -111,17 +112,26 @@ def rejections(desk: Desk) -> list[Rejection]:
             told.setdefault(finding.uid, []).append(finding.rule)
     counting = {settled.answer.uid for found in desk.standing.settled.values() for settled in found}
     refused = [answer for answer in desk.answers if answer.uid not in counting and _is_refused(answer, desk)]
-    rows = [_rejection(answer, desk.standing.status[answer.uid], told.get(answer.uid, ())) for answer in refused]
+    status = {uid: found for uid, found in desk.standing.status.items() if found in _REFUSED}
+    rows = [_rejection(a, status.get(a.uid, _reason(a, desk)), told.get(a.uid, ())) for a in refused]
     return sorted(rows, key=lambda row: (row.record_id or "", row.code, row.detail))
 
 
 def _is_refused(answer: Answer, desk: Desk) -> bool:
     status = desk.standing.status.get(answer.uid)
+    if not desk.is_current(answer):
+        return answer.stage == StageName.DESCRIBE
     return status in _REFUSED or (status == "accepted" and answer.kind in REPORTED and answer.verdict == VISIBLE)
 
 
-def _rejection(answer: Answer, status: str, rules: Sequence[str]) -> Rejection:
-    code = status if status in _REFUSED else "disputed"
+def _reason(answer: Answer, desk: Desk) -> str:
+    if desk.is_current(answer):
+        return "disputed"
+    there = answer.record_id in {subject.record_id for subject in desk.subjects}
+    return "picture_changed" if there else "record_gone"
+
+
+def _rejection(answer: Answer, code: str, rules: Sequence[str]) -> Rejection:
     detail = f"{answer.annotator}: {', '.join(sorted(set(rules))) or code}"
     return Rejection(stage="annotate", code=code, detail=detail, record_id=answer.record_id)
 
@@ -142,9 +152,11 @@ def derived_of(report: Report, source: Report | None) -> Report:
     return replace(report, **{name: getattr(source, name) for name in names})
 
 
-def _note_accepted(desk: Desk, uids: Sequence[str]) -> None:
-    """Log which version of each answer counted, so that a later change of it shows."""
-    known = {event.subject for event in desk.log.events("accepted")}
-    latest = {e.subject: e.payload for e in desk.log.events("answer") if e.payload is not None}
-    news = [uid for uid in sorted(set(uids) - known) if uid in latest]
-    desk.log.append(New("accepted", uid, {}, {"version": version(latest[uid])}) for uid in news)
+def _note_accepted(desk: Desk) -> None:
+    """Log which version of each answer counts, and of each that edited one, so that a later change of it shows."""
+    settled = [item for found in desk.standing.settled.values() for item in found]
+    uids = {item.answer.uid for item in settled} | {item.review for item in settled if item.review is not None}
+    noted = {e.subject: e.payload["version"] for e in desk.log.events("accepted") if e.payload is not None}
+    latest = versions(desk.log)
+    news = [uid for uid in sorted(uids) if uid in latest and noted.get(uid) != latest[uid]]
+    desk.log.append(New("accepted", uid, {}, {"version": latest[uid]}) for uid in news)

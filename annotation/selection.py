@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mmtt.manifest import passed, read_columns
@@ -68,37 +69,46 @@ def draw(record_id: str, purpose: str, seed: int) -> float:
     return int(hashlib.sha256(f"{seed}/{purpose}/{record_id}".encode()).hexdigest()[:13], 16) / 16**13
 
 
-def choose(known: Sequence[Subject], settings: AnnotateSection, seed: int) -> list[Chosen]:
+def choose(
+    known: Sequence[Subject], settings: AnnotateSection, seed: int, asked_as: Mapping[str, Kind] = MappingProxyType({})
+) -> list[Chosen]:
     """Decide what is asked: the qualification round, ordinary work, gold and catch trials hidden in it.
+
+    What was asked already stays what it was asked as (`asked_as`, by record), whatever comes or changes later.
 
     Gold, catch trials and the overlap cohort are all seen by `overlap` people: by the number of answers nobody can tell
     an examination question from a shared one. Catch trials are for those who see the image alone: beside its pristine
     or its empty mask, everybody knows one.
     """
     blind = stage(settings.protocol, StageName.DESCRIBE).sees == (View.IMAGE,)
-    examined = _qualification(known, settings.qualification_tasks, seed, blind)
+    examined = _qualification(known, settings.qualification_tasks, seed, blind, asked_as)
     used = {subject.record_id for subject in examined}
     chosen = [Chosen(subject, Kind.QUALIFICATION, 1) for subject in examined]
     rest = [subject for subject in known if subject.record_id not in used]
     asked = [s for s in rest if s.family is not None and draw(s.record_id, "share", seed) < settings.share]
-    chosen += [_ordinary_or_gold(subject, settings, seed) for subject in asked]
+    chosen += [_ordinary_or_gold(subject, settings, seed, asked_as) for subject in asked]
     pristine = [subject for subject in rest if subject.family is None]
     share = settings.catch_share * len(asked) / max(len(pristine), 1) if blind else 0
-    caught = [subject for subject in pristine if draw(subject.record_id, "catch", seed) < share]
+    caught = [s for s in pristine if draw(s.record_id, "catch", seed) < share or s.record_id in asked_as]
     return chosen + [Chosen(subject, Kind.CATCH, settings.overlap) for subject in caught]
 
 
-def _ordinary_or_gold(subject: Subject, settings: AnnotateSection, seed: int) -> Chosen:
-    if subject.plain and draw(subject.record_id, "gold", seed) < settings.gold_share:
+def _ordinary_or_gold(subject: Subject, settings: AnnotateSection, seed: int, asked_as: Mapping[str, Kind]) -> Chosen:
+    gold = subject.plain and draw(subject.record_id, "gold", seed) < settings.gold_share
+    if asked_as.get(subject.record_id, Kind.GOLD if gold else Kind.ORDINARY) is Kind.GOLD:
         return Chosen(subject, Kind.GOLD, settings.overlap)
     shared = draw(subject.record_id, "overlap", seed) < settings.overlap_share
     return Chosen(subject, Kind.ORDINARY, settings.overlap if shared else 1)
 
 
-def _qualification(known: Iterable[Subject], count: int, seed: int, blind: bool) -> list[Subject]:
+def _qualification(
+    known: Iterable[Subject], count: int, seed: int, blind: bool, asked_as: Mapping[str, Kind]
+) -> list[Subject]:
     """Plain forgeries and, for those who see the image alone, a quarter of pristine faces: those that draw lowest."""
     ordered = sorted(known, key=lambda subject: draw(subject.record_id, "qualification", seed))
-    pristine = [subject for subject in ordered if subject.family is None][
-        : round(count * _CATCH_IN_QUALIFICATION * blind)
-    ]
-    return [subject for subject in ordered if subject.plain][: count - len(pristine)] + pristine
+    kept = [subject for subject in ordered if asked_as.get(subject.record_id) is Kind.QUALIFICATION]
+    fresh = [subject for subject in ordered if subject.record_id not in asked_as]
+    due = round(count * _CATCH_IN_QUALIFICATION * blind) - sum(subject.family is None for subject in kept)
+    pristine = [subject for subject in fresh if subject.family is None][: max(due, 0)]
+    forged = [subject for subject in fresh if subject.plain][: max(count - len(kept) - len(pristine), 0)]
+    return [*kept, *pristine, *forged]

@@ -1,26 +1,30 @@
 """Standing: where every answer stands, and so what has to be asked next. Derived anew from log and recipe each time.
 
-A describe answer is *returned* (to its author's rework), *held* (until a person decides), *superseded* (by its rework),
-*skipped*, or *accepted*. Accepted ones are verified by another person where the protocol says so; what two people, or
+A describe answer is *returned* (to its author's rework), *held* (until a person decides), *doubted* (until another one
+looked), *superseded* (by its rework, or its author's later answer), *skipped*, *abandoned* (asked of somebody else), or
+*accepted*. Accepted ones are verified by another person where the protocol says so; what two people, or
 author and verifier, disagree about is adjudicated. One report of each record counts: adjudicated before verified before
 single, and among equals the one nearest to all others.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from mmtt.lexicon import claimed
 from mmtt.recipe import AnnotateSection
 
 from .agreement import disputed, overlap
-from .answers import Answer, Kind, in_order
+from .answers import Answer, Kind, in_order, numbered, text_sha256
 from .protocols import FALSE_POSITIVE, PROTOCOLS, VISIBLE, StageName
-from .quality import Finding
+from .quality import Effect, Finding
 from .selection import draw
 
 # Rules that doubt what was said, not who said it or how: another pair of eyes settles that.
-DOUBTS = frozenset({"grounding", "contradiction"})
+DOUBTS = frozenset({"grounding"})
+# Rules about who answered, after which the same is asked of somebody else.
+WASTED = frozenset({"qualification", "informed", "anothers_rework"})
 # Kinds of tasks whose answers are reports; the others only examine.
 REPORTED = frozenset({Kind.ORDINARY, Kind.GOLD, Kind.REWORK})
 
@@ -33,6 +37,7 @@ class Settled:
     how: str
     original: str | None = None  # the author's words, where a verifier edited them
     editor: str | None = None
+    review: str | None = None  # uid of the verification that edited them
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +56,23 @@ class Standing:
     settled: Mapping[str, Sequence[Settled]] = field(default_factory=dict)
 
 
-def standing(answers: Sequence[Answer], findings: Iterable[Finding], settings: AnnotateSection, seed: int) -> Standing:
+def standing(
+    answers: Sequence[Answer],
+    findings: Iterable[Finding],
+    settings: AnnotateSection,
+    seed: int,
+    gone: Collection[str] = (),
+    rejected: Collection[str] = (),
+) -> Standing:
     """Derive where everything stands.
 
     Args:
-        answers: all answers, each in its latest version.
+        answers: all answers, each in its latest version, about records as they are now.
         findings: what the quality rules found and no person waived.
         settings: the recipe's.
         seed: the recipe's; draws who is verified where not everybody is.
+        gone: annotators who work no more: what would go back to them is asked of somebody else.
+        rejected: uids of answers that the curator wants no more of.
     """
     found: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
@@ -66,8 +80,9 @@ def standing(answers: Sequence[Answer], findings: Iterable[Finding], settings: A
             found[finding.uid].append(finding)
     ordered = in_order(answers)
     described = [answer for answer in ordered if answer.stage == StageName.DESCRIBE]
-    reworked = {answer.about for answer in described if answer.about is not None and not answer.skipped}
-    status = {a.uid: _status(a, found[a.uid], a.uid in reworked, settings) for a in described}
+    chains = _Chains(described)
+    judged = partial(_status, chains=chains, rounds=settings.quality.rework_rounds, gone=gone, rejected=rejected)
+    status = {a.uid: judged(a, found[a.uid]) for a in described}
     by_record = _by_record(a for a in described if status[a.uid] in ("accepted", "doubted") and a.kind in REPORTED)
     outcomes = _Outcomes(ordered, found)
     disputes = _disputes(by_record, status, outcomes, settings)
@@ -76,35 +91,81 @@ def standing(answers: Sequence[Answer], findings: Iterable[Finding], settings: A
         returned=[(a, _messages(found[a.uid])) for a in described if status[a.uid] == "returned"],
         to_verify=[a for of in by_record.values() for a in of if _is_verified(a, status[a.uid], settings, seed)],
         to_adjudicate=disputes,
-        wasted=Counter(answer.task_key for answer in ordered if _is_wasted(answer, found[answer.uid])),
+        wasted=_wasted(ordered, found, status, chains),
         settled=_settle(by_record, status, outcomes, disputes),
     )
 
 
-def _status(answer: Answer, found: Sequence[Finding], reworked: bool, settings: AnnotateSection) -> str:
-    effects = {finding.effect for finding in found}
-    holding = {finding.rule for finding in found if finding.effect == "hold"}
-    if reworked:
+class _Chains:
+    """Which description works over which. Only an author's own rework takes the place of a report."""
+
+    def __init__(self, described: Sequence[Answer]) -> None:
+        self._by_uid = {answer.uid: answer for answer in described}
+        self.reworked = {a.about for a in described if not a.skipped and self._is_own(a)}
+        self.given_up = {a.about for a in described if a.skipped and self._is_own(a)} - self.reworked
+        # Label Studio lets one person answer one task twice.
+        latest = {(a.task_key, a.annotator): a.uid for a in described if not a.skipped}
+        self.repeated = {a.uid for a in described if not a.skipped and latest[a.task_key, a.annotator] != a.uid}
+
+    def _is_own(self, answer: Answer) -> bool:
+        before = self._by_uid.get(answer.about or "")
+        return before is not None and before.annotator == answer.annotator
+
+    def root(self, answer: Answer) -> Answer:
+        """The first answer that this one works over, directly or not."""
+        while (before := self._by_uid.get(answer.about or "")) is not None:
+            answer = before
+        return answer
+
+
+def _status(
+    answer: Answer,
+    found: Sequence[Finding],
+    chains: _Chains,
+    rounds: int,
+    gone: Collection[str],
+    rejected: Collection[str],
+) -> str:
+    if answer.uid in chains.reworked or answer.uid in chains.repeated:
         return "superseded"
     if answer.skipped:
         return "skipped"
+    if answer.uid in rejected:
+        return "abandoned"
     if answer.kind is Kind.QUALIFICATION:
         return "accepted"  # it is scored, and no report
-    if "return" in effects:
-        return "returned" if answer.round < settings.quality.rework_rounds else "held"
+    holding = {finding.rule for finding in found if finding.effect == Effect.HOLD}
+    if any(finding.effect == Effect.RETURN for finding in found):
+        again = answer.round < rounds and answer.annotator not in gone and answer.uid not in chains.given_up
+        return "returned" if again else "abandoned"
     if holding - DOUBTS:
         return "held"
     return "doubted" if holding else "accepted"
 
 
-def _is_wasted(answer: Answer, found: Sequence[Finding]) -> bool:
-    """Whether the same is simply asked of somebody else: it was skipped, or nothing becomes of the answer as it is."""
-    stopped = {finding.rule for finding in found if finding.effect != "tell"}
-    return answer.skipped or (bool(stopped) if answer.stage != StageName.DESCRIBE else "qualification" in stopped)
+def _wasted(
+    answers: Sequence[Answer], found: Mapping[str, Sequence[Finding]], status: Mapping[str, str], chains: _Chains
+) -> Counter[str]:
+    """Of each task, how many answers nothing becomes of, so that the same is asked of somebody else.
+
+    Skipped ones are not among them: Label Studio offers those to others by itself.
+    """
+    wasted: Counter[str] = Counter()
+    for answer in answers:
+        stopped = {finding.rule for finding in found.get(answer.uid, ()) if finding.effect != Effect.TELL}
+        if answer.skipped:
+            continue
+        if answer.stage != StageName.DESCRIBE:
+            wasted[answer.task_key] += bool(stopped)
+        elif status[answer.uid] == "abandoned":
+            wasted[chains.root(answer).task_key] += 1
+        elif status[answer.uid] == "held" and stopped & WASTED:
+            wasted[answer.task_key] += 1
+    return +wasted
 
 
 def _messages(found: Sequence[Finding]) -> list[str]:
-    return sorted({finding.message for finding in found if finding.effect == "return"})
+    return sorted({finding.message for finding in found if finding.effect == Effect.RETURN})
 
 
 def _by_record(answers: Iterable[Answer]) -> dict[str, list[Answer]]:
@@ -129,19 +190,26 @@ class _Outcomes:
     """What verifiers and adjudicators said: of each answer, and of each record."""
 
     def __init__(self, answers: Iterable[Answer], found: Mapping[str, Sequence[Finding]]) -> None:
-        usable = [a for a in answers if not a.skipped and all(f.effect == "tell" for f in found.get(a.uid, ()))]
+        usable = [a for a in answers if not a.skipped and all(f.effect == Effect.TELL for f in found.get(a.uid, ()))]
         self.verified = {a.about: a for a in usable if a.stage == StageName.VERIFY and a.about is not None}
         self.adjudicated = {a.record_id: a for a in usable if a.stage == StageName.ADJUDICATE}
 
     def of(self, answer: Answer) -> str | None:
         """`verified`, `edited`, `refused`, or None while nobody verified it."""
         review = self.verified.get(answer.uid)
-        if review is None:
-            return None
+        if review is None or review.given_sha256 != text_sha256(answer.text):
+            return None  # a verdict is about the very words that were shown
+        if review.match == "no" or FALSE_POSITIVE in review.flags:
+            return "refused"
         if review.text and review.text != answer.text:
             # Whoever writes that nothing is to be seen edits no report into being.
             return "edited" if claimed(review.text, review.language) else "refused"
-        return "verified" if review.match == "yes" and FALSE_POSITIVE not in review.flags else "refused"
+        return "verified" if review.match == "yes" else "refused"
+
+    def ruling(self, record_id: str, answers: Sequence[Answer]) -> Answer | None:
+        """What an adjudicator decided about these answers as they are now; None if nobody did."""
+        ruled = self.adjudicated.get(record_id)
+        return ruled if ruled is not None and ruled.given_sha256 == text_sha256(numbered(answers)) else None
 
 
 def _disputes(
@@ -170,13 +238,13 @@ def _settle(
 ) -> dict[str, Sequence[Settled]]:
     """Of each record the reports that count, the one that is taken first."""
     settled = {}
-    for record_id in sorted({*by_record, *outcomes.adjudicated}):
-        ruled = outcomes.adjudicated.get(record_id)
+    for record_id, answers in by_record.items():
+        ruled = outcomes.ruling(record_id, answers)
         counting: list[Settled] = []
         if ruled is not None:  # it stands for all that it decided about
             counting = [Settled(ruled, "adjudicated")] if ruled.verdict == VISIBLE else []
         elif record_id not in disputes:
-            counting = [s for answer in by_record[record_id] for s in _counted(answer, status[answer.uid], outcomes)]
+            counting = [s for answer in answers for s in _counted(answer, status[answer.uid], outcomes)]
         if counting:
             settled[record_id] = _ranked(counting)
     return settled
@@ -189,7 +257,11 @@ def _counted(answer: Answer, status: str, outcomes: _Outcomes) -> list[Settled]:
     if outcome == "edited":
         review = outcomes.verified[answer.uid]
         regions = (*answer.regions, *(r for r in review.missed if r not in answer.regions))
-        return [Settled(replace(answer, text=review.text, regions=regions), "edited", answer.text, review.annotator)]
+        return [
+            Settled(
+                replace(answer, text=review.text, regions=regions), "edited", answer.text, review.annotator, review.uid
+            )
+        ]
     return [Settled(answer, "verified" if outcome == "verified" else "single")]
 
 

@@ -67,7 +67,7 @@ class AnnotatorStatus:
     """What one person did.
 
     Answers to `verify` and `adjudicate` are `reviews`; the others are `accepted`, `doubted` (they count once another
-    person agrees), `returned`, `held`, `superseded` by their rework, or `skipped`.
+    person agrees), `returned`, `held`, `superseded` by their rework, `abandoned` (asked of somebody else), or `skipped`.
 
     `examination` (in none of these) and `checks` are questions whose answer is known: how many were passed, and
     how many answered. `qualified` and `trusted` say whether that is enough for the recipe.
@@ -81,6 +81,7 @@ class AnnotatorStatus:
     returned: int
     held: int
     superseded: int
+    abandoned: int
     skipped: int
     examination: tuple[int, int]
     qualified: bool
@@ -131,7 +132,7 @@ def status(desk: Desk) -> Status:
     """Return how far everything has come."""
     answers, times = in_order(desk.answers), dwells(desk.answers, desk.settings.quality.max_idle_s)
     tasks = wanted(desk.chosen, desk.standing, desk.settings, desk.secret)
-    given = Counter(answer.task_key for answer in answers)
+    given = Counter(answer.task_key for answer in answers if not answer.skipped)
     left = {task.key: max(_people(task, desk) - given[task.key], 0) for task in tasks}
     stages = [_stage(name, [t for t in tasks if stage_of(t) == name], answers, left, times) for name in STAGES]
     pace, hours_left = _pace(answers, times), sum(stage.hours_left for stage in stages)
@@ -250,6 +251,7 @@ def _annotator(
         doubted=counts["doubted"],
         returned=counts["returned"],
         held=counts["held"],
+        abandoned=counts["abandoned"],
         superseded=counts["superseded"],
         skipped=counts["skipped"],
         examination=score.qualification if score else (0, 0),

@@ -3,14 +3,14 @@
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmtt.recipe import AnnotateSection
 
 from . import protocols
-from .answers import Answer, Kind
-from .protocols import GIVEN, MESSAGE, ZOOM, Stage, StageName, View
+from .answers import Answer, Kind, numbered, text_sha256
+from .protocols import GIVEN, MESSAGE, ZOOM, StageName, View
 from .selection import Chosen
 from .standing import Standing
 
@@ -23,7 +23,8 @@ _EVERYBODY = 1000  # a qualification task is for everyone
 class Task:
     """One question to people. `key` is all that Label Studio learns about which record it shows.
 
-    `project` is our name for the Label Studio project it belongs to; `people` how many should answer it.
+    `project` is our name for the Label Studio project it belongs to; `people` how many should answer it; `quotes` the
+    uids of the answers whose words it shows.
     """
 
     key: str
@@ -36,6 +37,8 @@ class Task:
     sees: tuple[View, ...]
     texts: Mapping[str, str] = field(default_factory=dict)
     about: str | None = None
+    quotes: tuple[str, ...] = ()
+    protocol: str
     round: int = 0
 
     @property
@@ -46,7 +49,10 @@ class Task:
             "image_sha256": self.image_sha256,
             "stage": str(self.stage),
             "kind": str(self.kind),
+            "protocol": self.protocol,
             "about": self.about,
+            "quotes": list(self.quotes),
+            "given_sha256": text_sha256(self.texts[GIVEN]) if GIVEN in self.texts else None,
             "round": self.round,
         }
 
@@ -65,26 +71,20 @@ def key_of(secret: str, *parts: str | int) -> str:
 
 
 def wanted(chosen: Sequence[Chosen], standing: Standing, settings: AnnotateSection, secret: str) -> list[Task]:
-    """Return every task that should be on the server now, in the order in which it should be served.
+    """Return every task that should be on the server now, in the order of their keys.
 
-    The order is that of the keys: families and catch trials are mixed, and the curator cannot steer it.
+    A changed protocol asks anew, and a changed text is judged anew: both are part of the key.
     """
-    describe = protocols.stage(settings.protocol, StageName.DESCRIBE)
-    known = {item.subject.record_id: item for item in chosen}
-    tasks = [_describe(item, describe, standing, secret) for item in chosen]
-    tasks += [_rework(answer, told, describe, secret) for answer, told in standing.returned]
-    tasks += [_verify(answer, standing, settings, secret) for answer in standing.to_verify]
-    tasks += [
-        _adjudicate(record_id, answers, settings, secret)
-        for record_id, answers in standing.to_adjudicate.items()
-        if record_id in known
-    ]
+    tasks = [_describe(item, standing, settings, secret) for item in chosen]
+    tasks += [_rework(answer, told, standing, secret) for answer, told in standing.returned]
+    tasks += [_verify(answer, standing, secret) for answer in standing.to_verify]
+    tasks += [_adjudicate(answers, standing, secret) for answers in standing.to_adjudicate.values()]
     return sorted(tasks, key=lambda task: task.key)
 
 
-def _describe(item: Chosen, stage: Stage, standing: Standing, secret: str) -> Task:
+def _describe(item: Chosen, standing: Standing, settings: AnnotateSection, secret: str) -> Task:
     examined = item.kind is Kind.QUALIFICATION
-    key = key_of(secret, "describe", item.subject.record_id)
+    key = key_of(secret, "describe", settings.protocol, item.subject.record_id)
     return Task(
         key=key,
         project=QUALIFY if examined else str(StageName.DESCRIBE),
@@ -93,52 +93,44 @@ def _describe(item: Chosen, stage: Stage, standing: Standing, secret: str) -> Ta
         stage=StageName.DESCRIBE,
         kind=item.kind,
         people=_EVERYBODY if examined else item.people + standing.wasted.get(key, 0),
-        sees=stage.sees,
+        sees=protocols.stage(settings.protocol, StageName.DESCRIBE).sees,
+        protocol=settings.protocol,
     )
 
 
-def _rework(answer: Answer, told: Iterable[str], stage: Stage, secret: str) -> Task:
-    return Task(
-        key=key_of(secret, "rework", answer.uid),
-        project=f"{REWORK_PREFIX}{answer.annotator}",
-        record_id=answer.record_id,
-        image_sha256=answer.image_sha256,
-        stage=StageName.DESCRIBE,
-        kind=answer.kind if answer.kind in (Kind.GOLD, Kind.CATCH) else Kind.REWORK,
-        people=1,
-        sees=stage.sees,
-        texts={MESSAGE: "\n".join(told), GIVEN: answer.text or "–"},
-        about=answer.uid,
-        round=answer.round + 1,
-    )
+def _rework(answer: Answer, told: Iterable[str], standing: Standing, secret: str) -> Task:
+    key = key_of(secret, "rework", answer.uid)
+    kind = answer.kind if answer.kind in (Kind.GOLD, Kind.CATCH) else Kind.REWORK
+    texts = {MESSAGE: "\n".join(told), GIVEN: answer.text or "–"}
+    following = _about(answer, key, StageName.DESCRIBE, texts, standing)
+    return replace(following, project=f"{REWORK_PREFIX}{answer.annotator}", kind=kind, round=answer.round + 1)
 
 
-def _verify(answer: Answer, standing: Standing, settings: AnnotateSection, secret: str) -> Task:
-    key = key_of(secret, "verify", answer.uid)
+def _verify(answer: Answer, standing: Standing, secret: str) -> Task:
+    key = key_of(secret, "verify", answer.uid, text_sha256(answer.text))
+    return _about(answer, key, StageName.VERIFY, {GIVEN: answer.text}, standing)
+
+
+def _adjudicate(answers: Sequence[Answer], standing: Standing, secret: str) -> Task:
+    given = numbered(answers)
+    key = key_of(secret, "adjudicate", *(answer.uid for answer in answers), text_sha256(given))
+    following = _about(answers[0], key, StageName.ADJUDICATE, {GIVEN: given}, standing)
+    return replace(following, about=None, quotes=tuple(answer.uid for answer in answers))
+
+
+def _about(answer: Answer, key: str, stage: StageName, texts: Mapping[str, str], standing: Standing) -> Task:
+    """A task that follows from an answer, under the protocol that this was given under."""
     return Task(
         key=key,
-        project=str(StageName.VERIFY),
+        project=str(stage),
         record_id=answer.record_id,
         image_sha256=answer.image_sha256,
-        stage=StageName.VERIFY,
+        stage=stage,
         kind=Kind.ORDINARY,
         people=1 + standing.wasted.get(key, 0),
-        sees=protocols.stage(settings.protocol, StageName.VERIFY).sees,
-        texts={GIVEN: answer.text},
+        sees=protocols.stage(answer.protocol, stage).sees,
+        texts=texts,
         about=answer.uid,
-    )
-
-
-def _adjudicate(record_id: str, answers: Sequence[Answer], settings: AnnotateSection, secret: str) -> Task:
-    numbered = [f"{number}. {answer.text or '–'}" for number, answer in enumerate(answers, 1)]
-    return Task(
-        key=key_of(secret, "adjudicate", *(answer.uid for answer in answers)),
-        project=str(StageName.ADJUDICATE),
-        record_id=record_id,
-        image_sha256=answers[0].image_sha256,
-        stage=StageName.ADJUDICATE,
-        kind=Kind.ORDINARY,
-        people=1,
-        sees=protocols.stage(settings.protocol, StageName.ADJUDICATE).sees,
-        texts={GIVEN: "\n\n".join(numbered)},
+        quotes=(answer.uid,),
+        protocol=answer.protocol,
     )

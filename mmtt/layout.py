@@ -11,6 +11,8 @@ DIR/
   private/identities.html                               nor the page that asks who is who
   degraded/  private/degraded/                          variants of the shards above, and their side tables
   overview.html                                         what came out
+  private/annotation/  private/annotation.html          who is asked what, what they answered; the curator's page
+  reports/                                              the reports that count, and what was refused
 """
 
 import secrets
@@ -86,6 +88,11 @@ class Layout:
     def splits(self) -> Path:
         """Which pristine record is in which split."""
         return self.plan / "splits.parquet"
+
+    @property
+    def annotation_page(self) -> Path:
+        """The page that shows a curator each annotator's work: private."""
+        return self.root / "private" / "annotation.html"
 
     @property
     def overview(self) -> Path:

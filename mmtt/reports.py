@@ -8,7 +8,7 @@ from typing import Annotated
 import pyarrow as pa
 
 from mmtt.errors import UserError
-from mmtt.record import SCHEMA_VERSION, Column, Record, text
+from mmtt.record import MASTER, SCHEMA_VERSION, Column, Record, text
 from mmtt.regions import REGIONS
 
 TEXT_ORIGINS = ("human", "human_translated", "human_edited", "model", "template")
@@ -82,16 +82,19 @@ def attach(
 ) -> Iterator[Record]:
     """Yield records with the columns of their first report filled in; those without reports as they are.
 
+    So are degraded variants: nobody looked at those. All records have to pass, for reports without one are told last.
+
     Raises:
-        UserError: a report was written about another picture.
+        UserError: a report was written about another picture, or about a record that is not there.
     """
     of: dict[str, list[Report]] = defaultdict(list)
     for report in sorted(reports, key=lambda report: report.rank):
         of[report.record_id].append(report)
     for record in records:
-        found = of[record.record_id]
+        found = of.pop(record.record_id, []) if record.variant == MASTER else []
         require_same_bytes(found, {record.record_id: record.image_sha256})
         yield _attached(record, found, agreement.get(record.record_id)) if found else record
+    require_same_bytes([report for left in of.values() for report in left], {})
 
 
 def _attached(record: Record, reports: Sequence[Report], agreement: float | None) -> Record:

@@ -57,7 +57,7 @@ class Signal(NamedTuple):
 
 def write_page(desk: Desk) -> Path:
     """Write the page of a desk and return where it lies."""
-    path = desk.layout.root / "private" / "annotation.html"
+    path = desk.layout.annotation_page
     # A stranger's lone surrogates are no UTF-8.
     write_atomically(path, page(desk).encode("utf-8", "replace"))
     return path

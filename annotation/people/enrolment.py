@@ -103,12 +103,14 @@ def erase(directory: Path, pseudonym: str, accounts: Accounts, draw: random.Rand
 
 
 def _require_same_writers(people: People, wanted: Sequence[Wanted], roster: Path) -> None:
-    """What an account's texts are must not change: those that are there already would change with it."""
-    before = {person.email: person.writes for person in people.persons}
+    """What an account's texts are, and their language, must not change: those that are there would change with it."""
+    before = {person.email: person for person in people.persons if person.email}
     faults = [
-        f"line {row.line}: the texts of {row.email} are {before[row.email]}, and cannot become {row.writes}"
+        f"line {row.line}: the texts of {row.email} are {now}, and cannot become {then}"
         for row in wanted
-        if before.get(row.email, row.writes) != row.writes
+        if row.email in before
+        for now, then in ((before[row.email].writes, row.writes), (before[row.email].language, row.language))
+        if now != then
     ]
     if faults:
         raise UserError("\n  ".join([f"{roster} cannot be used; nobody was enrolled:", *faults]))

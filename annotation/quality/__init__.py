@@ -21,7 +21,7 @@ from .finding import Case, Effect, Finding, Found, message
 from .identity import identity
 from .people import Score, checks, monotone, qualification, scores
 from .regions import choices, contradiction, grounding
-from .structure import self_verified, structure, tampered
+from .structure import anothers_rework, informed, self_verified, structure, tampered
 from .text import language, template, words
 from .time import dwell, idle, parallel, pasted
 
@@ -59,7 +59,9 @@ RULES: Mapping[str, Rule] = MappingProxyType({
     "checks": Rule("By somebody who fails the checks hidden in their work.", _H, checks, ("check_score", "min_checks")),
     "drift": Rule("A person's answers have changed.", _T, drift, ("drift_lambda", "drift_sigmas")),
     "tampered": Rule("Something happened to it that the interface does not do.", _H, tampered),
-    "self_verified": Rule("Judges a report of the same person.", _H, self_verified),
+    "self_verified": Rule("Judges a report of the same person, or settles what they verified.", _H, self_verified),
+    "informed": Rule("Describes from the image alone what they had seen more of before.", _H, informed),
+    "anothers_rework": Rule("Works over the report of another person.", _H, anothers_rework),
 })  # fmt: skip
 
 
@@ -106,7 +108,7 @@ def _finding(rule: str, found: Found, settings: QualitySection) -> Finding:
         value=found.value,
         effect=_T if rule in settings.warn else _possible(found.effect or RULES[rule].effect, answer),
         message=message(rule, found, settings),
-        detail=found.detail,
+        detail=found.detail.encode("utf-8", "backslashreplace").decode(),  # it may quote half a surrogate pair
     )
 
 

@@ -106,14 +106,18 @@ def _fails(results: Sequence[tuple[datetime, bool]], settings: AnnotateSection) 
 
 
 def qualification(case: Case) -> Iterator[Found]:
-    """Say which answers are of people who have not passed the examination; who settles disputes need not."""
+    """Say which answers are of people who have not passed the examination; who settles disputes need not.
+
+    Hidden checks among them too: who is asked again must not tell which tasks these are.
+    """
     for answers in by_annotator(case.answers).values():
         if _is_qualified(answers, case.annotate):
             continue
         passed, answered = _counted(answers, Kind.QUALIFICATION)
         told = f"{passed} of {answered} examination questions passed, of {case.annotate.qualification_tasks}"
         for answer in answers:
-            if is_production(answer) and answer.stage != StageName.ADJUDICATE and not answer.skipped:
+            examines = answer.kind is Kind.QUALIFICATION
+            if not examines and answer.stage != StageName.ADJUDICATE and not answer.skipped:
                 yield Found(answer, told, float(passed))
 
 

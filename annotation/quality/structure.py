@@ -1,12 +1,12 @@
 """Structure: what the interface asks for and cannot enforce, since a server accepts anything."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mmtt.regions import REGIONS
 
 from ..answers import Answer
-from ..protocols import DIFFICULTIES, FALSE_POSITIVE, FLAGS, MATCHES, VERDICTS, VISIBLE, StageName
+from ..protocols import DIFFICULTIES, FALSE_POSITIVE, FLAGS, MATCHES, VERDICTS, VISIBLE, StageName, View, stage
 from .finding import Case, Effect, Found
 
 # Nothing was written, or a template was left unfilled. Round brackets are people's own.
@@ -44,7 +44,7 @@ def _strangers(answer: Answer) -> Iterator[tuple[str, str]]:
     known = FLAGS if answer.stage == StageName.DESCRIBE else (*FLAGS, FALSE_POSITIVE)
     found = sorted({*answer.regions, *answer.missed} - set(REGIONS)) + sorted(set(answer.flags) - set(known))
     if found:
-        yield "stranger", f"none of the choices: {', '.join(found)}"
+        yield "stranger", f"none of the choices: {', '.join(map(repr, found))}"
 
 
 def _verified(answer: Answer) -> Iterator[tuple[str, str]]:
@@ -73,14 +73,60 @@ def _of_visible(answer: Answer) -> Iterator[tuple[str, str]]:
 
 
 def self_verified(case: Case) -> Iterator[Found]:
-    """Say who judges their own report: as the one who verifies it, or who settles a dispute that it is part of."""
-    authors = {a.uid: a.annotator for a in case.answers}
+    """Say who judges their own work: who verifies their own report, or settles a dispute that they are part of."""
+    authors = _authors(case)
     wrote = {(a.record_id, a.annotator) for a in case.described}
+    verified = {(a.record_id, a.annotator) for a in case.answers if a.stage == StageName.VERIFY and not a.skipped}
     for answer in case.answers:
+        who, settles = (answer.record_id, answer.annotator), answer.stage == StageName.ADJUDICATE
         verifies = answer.stage == StageName.VERIFY and authors.get(answer.about or "") == answer.annotator
-        settles = answer.stage == StageName.ADJUDICATE and (answer.record_id, answer.annotator) in wrote
-        if verifies or settles:
+        if verifies or (settles and who in wrote):
             yield Found(answer, "judges a report that they wrote themselves")
+        elif settles and who in verified:
+            yield Found(answer, "settles a dispute about a report that they verified")
+
+
+def informed(case: Case) -> Iterator[Found]:
+    """Say who described a record from the image alone, but had seen more of it: its mask, or another person's report.
+
+    Whoever works over their own report was shown nothing but that; only the mask counts then.
+    """
+    authors = _authors(case)
+    judged: set[tuple[str, str]] = set()
+    read: set[tuple[str, str]] = set()
+    for answer in case.answers:
+        who = (answer.record_id, answer.annotator)
+        if answer.stage != StageName.DESCRIBE:
+            judged.add(who)  # even if it was skipped: the mask was on the screen
+            continue
+        taken = _is_anothers(answer, authors)
+        knew_report = who in read and (taken or not answer.reworked)
+        if (who in judged or knew_report) and not answer.skipped and _is_blind(answer):
+            done = "verified or adjudicated" if who in judged else "worked over another person's report of"
+            yield Found(answer, f"they had {done} this record before")
+        if taken:
+            read.add(who)
+
+
+def anothers_rework(case: Case) -> Iterator[Found]:
+    """Say which reports were worked over by somebody who did not write them."""
+    authors = _authors(case)
+    for answer in case.described:
+        if _is_anothers(answer, authors):
+            yield Found(answer, f"works over answer {answer.about}, which is {authors[answer.about or '']}'s")
+
+
+def _authors(case: Case) -> dict[str, str]:
+    return {answer.uid: answer.annotator for answer in case.answers}
+
+
+def _is_anothers(answer: Answer, authors: Mapping[str, str]) -> bool:
+    """Whether it works over an answer that another person gave; of one that is gone nobody knows."""
+    return answer.reworked and authors.get(answer.about or "", answer.annotator) != answer.annotator
+
+
+def _is_blind(answer: Answer) -> bool:
+    return stage(answer.protocol, StageName.DESCRIBE).sees == (View.IMAGE,)
 
 
 def tampered(case: Case) -> Iterator[Found]:

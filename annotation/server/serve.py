@@ -87,6 +87,16 @@ def running(
         yield server.connection
 
 
+def clear_exports(home: Path) -> None:
+    """Remove the copies of all answers that Label Studio leaves behind whenever it is asked for them.
+
+    `home` is the folder of a dataset's annotation; of a server that runs elsewhere there is nothing to clear here.
+    """
+    for left in (home / "studio" / "export").glob("*"):
+        if left.is_file() and not left.is_symlink():
+            left.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def _started(directory: Path, port: int, named: Path | None, tell: Tell) -> Iterator[_Server]:
     home = private_folder(directory).absolute()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-from mmtt.errors import MmttError, UserError
+from mmtt.errors import UserError
 
 from ..server.connection import KEY
 
@@ -19,8 +19,12 @@ RECREATE = "What it held is in the log; `mmtt annotate push DIR --recreate` sets
 T = TypeVar("T")
 
 
-class Ambiguous(MmttError):
+class Ambiguous(UserError):
     """A write whose answer did not arrive: it may have been done, or not."""
+
+
+class ServerFault(UserError):
+    """The server answers that it failed (500), and does so every time."""
 
 
 class Calls(NamedTuple):
@@ -55,7 +59,8 @@ class Calls(NamedTuple):
                 return call()
             except Exception as error:
                 if _passing(error) and not _unsent(error):
-                    raise Ambiguous(f"{self.url}: {what} was not answered ({_short(error)})") from error
+                    hint = "It may have been done or not: run the command again."
+                    raise Ambiguous(f"{self.url}: {what} was not answered ({_short(error)}). {hint}") from error
                 raise
 
 
@@ -78,7 +83,8 @@ def _told(url: str, what: str, project: int | None) -> Iterator[None]:
     try:
         yield
     except ApiError as error:
-        raise UserError(_sentence(url, what, error, project)) from None  # its text holds the server's headers
+        kind = ServerFault if error.status_code == 500 else UserError
+        raise kind(_sentence(url, what, error, project)) from None  # its text holds the server's headers
     except httpx.HTTPError as error:
         hint = "Is it running (`mmtt annotate serve DIR`), and is this its address? Nothing is lost."
         raise UserError(f"{url} does not answer when asked for {what} ({_short(error)}). {hint}") from None

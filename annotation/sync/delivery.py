@@ -79,28 +79,36 @@ def deliver(delivery: Delivery) -> dict[str, Difference]:
         queues[task.project].append(task)
     for name in projects.known(delivery.desk.log):
         queues.setdefault(name, [])
-    act = _tell if delivery.options.dry_run else _send
-    return {name: act(delivery, name, queues[name]) for name in sorted(queues)}
+    act, answered = _tell if delivery.options.dry_run else _send, _answered(delivery.desk)
+    return {name: act(delivery, name, queues[name], answered) for name in sorted(queues)}
 
 
-def _tell(delivery: Delivery, name: str, queue: Sequence[Task]) -> Difference:
+def _tell(delivery: Delivery, name: str, queue: Sequence[Task], answered: Answered) -> Difference:
     desk, studio, gallery, options, _ = delivery
-    number = projects.marked(studio, desk.marker).get(name)
+    number = projects.marked(studio, desk.marker, [name]).get(name)
     remotes = [] if number is None else studio.index(number)
-    return difference(name, queue, remotes, _answered(desk, name), gallery.base, retire=options.retire)
+    return difference(name, queue, remotes, answered, gallery.base, retire=options.retire)
 
 
-def _send(delivery: Delivery, name: str, queue: Sequence[Task]) -> Difference:
+def _send(delivery: Delivery, name: str, queue: Sequence[Task], answered: Answered) -> Difference:
     desk, studio, gallery, options, progress = delivery
-    setup = projects.setup(name, desk.recipe.name, desk.settings.protocol, desk.settings.language)
+    shown = _shown_name(desk, name)
+    setup = projects.setup(name, desk.recipe.name, desk.settings.protocol, desk.settings.language, shown)
     project = projects.ensure(studio, desk.log, setup, desk.marker, recreate=options.recreate)
     if gallery.folder is not None:
         studio.serve_folder(project.id, gallery.folder)
     target = Queue(name, studio, desk.log, project, gallery.base, progress)
-    return push(target, queue, _answered(desk, name), retire=options.retire)
+    return push(target, queue, answered, retire=options.retire)
 
 
-def _answered(desk: Desk, name: str) -> Answered:
-    ours = {key for key, facts in history.tasks(desk.log).items() if facts["project"] == name}
-    answered = {event.header["task"] for event in desk.log.events("answer")}
-    return Answered(frozenset(answered & ours), frozenset(ours))
+def _shown_name(desk: Desk, name: str) -> str | None:
+    """A rework project bears its person's login: they know it, and nobody learns a pseudonym from it."""
+    if not name.startswith(tasks.REWORK_PREFIX):
+        return None
+    person = desk.people.named(name.removeprefix(tasks.REWORK_PREFIX))
+    return f"rework {person.login.partition('@')[0]}"
+
+
+def _answered(desk: Desk) -> Answered:
+    ours = frozenset(history.tasks(desk.log))
+    return Answered(frozenset(event.header["task"] for event in desk.log.events("answer")) & ours, ours)

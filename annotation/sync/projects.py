@@ -1,9 +1,10 @@
 """Projects: one Label Studio project for each queue of tasks, found again by a marker in its description."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from mmtt.errors import UserError
+from mmtt.ids import derived_id
 
 from ..log import Log, New
 from ..protocols import StageName
@@ -24,14 +25,17 @@ class Setup(NamedTuple):
     instruction: str
 
 
-def setup(name: str, dataset: str, protocol: str, language: str) -> Setup:
-    """Return how the project `describe`, `qualify`, `verify`, `adjudicate` or `rework-PSEUDONYM` is set up."""
+def setup(name: str, dataset: str, protocol: str, language: str, shown: str | None = None) -> Setup:
+    """Return how the project `describe`, `qualify`, `verify`, `adjudicate` or `rework-PSEUDONYM` is set up.
+
+    `shown` is what people there read in its place: no pseudonym may stand beside the account that it hides.
+    """
     from .. import interface
 
     rework = name.startswith(REWORK_PREFIX)
     stage = StageName.DESCRIBE if rework or name == QUALIFY else StageName(name)
     config = interface.build(protocol, stage, language, rework=rework)
-    shown = name.replace(REWORK_PREFIX, "rework ")
+    shown = shown or name
     title = f"{dataset[: _TITLE_LETTERS - len(shown) - 2]}: {shown}"
     instruction = interface.instructions(stage, language, protocol, rework=rework)
     return Setup(name, title, config, interface.interface_sha256(config), instruction)
@@ -42,11 +46,15 @@ def known(log: Log) -> dict[str, int]:
     return {event.subject: event.header["number"] for event in log.events("project")}
 
 
-def marked(studio: Studio, marker: str) -> dict[str, int]:
+def marked(studio: Studio, marker: str, names: Iterable[str]) -> dict[str, int]:
     """Return the number of each of this dataset's projects on a server, by the mark in their descriptions."""
-    lines = {p.id: p.description.rsplit("\n")[-1] for p in studio.projects()}
-    ours = {number: line.removeprefix(f"{marker} ") for number, line in lines.items() if line.startswith(f"{marker} ")}
-    return {name: number for number, name in sorted(ours.items(), reverse=True)}
+    lines = {p.description.rsplit("\n")[-1]: p.id for p in reversed(studio.projects())}
+    return {name: lines[_mark(marker, name)] for name in names if _mark(marker, name) in lines}
+
+
+def _mark(marker: str, name: str) -> str:
+    """The last line of a project's description. It tells nothing: everybody on the server may read it."""
+    return f"mmtt {derived_id(marker, name)}"
 
 
 def require_marked(studio: Studio, log: Log, marker: str) -> dict[str, int]:
@@ -55,11 +63,11 @@ def require_marked(studio: Studio, log: Log, marker: str) -> dict[str, int]:
     Raises:
         UserError: one is not on this server: it was deleted, or this is another server.
     """
-    there = marked(studio, marker)
+    there = marked(studio, marker, known(log))
     for name, number in known(log).items():
         if name not in there:
             raise UserError(f"{studio.url} has no project '{name}' (it was number {number}): deleted? {RECREATE}")
-    return {name: there[name] for name in known(log)}
+    return there
 
 
 def ensure(studio: Studio, log: Log, wanted: Setup, marker: str, *, recreate: bool = False) -> Project:
@@ -72,11 +80,11 @@ def ensure(studio: Studio, log: Log, wanted: Setup, marker: str, *, recreate: bo
         UserError: it is gone from the server.
     """
     before = known(log).get(wanted.name)
-    number = marked(studio, marker).get(wanted.name)
+    number = marked(studio, marker, [wanted.name]).get(wanted.name)
     if number is None and before is not None and not recreate:
         require_marked(studio, log, marker)
     if number is None:
-        number = _make(studio, wanted, f"{marker} {wanted.name}")
+        number = _make(studio, wanted, _mark(marker, wanted.name))
     if number != before:
         header = {"number": number, "interface_sha256": wanted.interface_sha256}
         log.append([New("project", wanted.name, header)])
@@ -95,7 +103,7 @@ def _make(studio: Studio, wanted: Setup, marked: str) -> int:
         "maximum_annotations": 1,
         "skip_queue": "REQUEUE_FOR_OTHERS",
         "show_collab_predictions": False,
-        "sampling": "Sequential sampling",
+        "sampling": "Uniform sampling",  # tasks come in blocks by how many people they want: see `push`
     }
     try:
         return studio.create_project(**settings)

@@ -5,14 +5,16 @@ Once a day everything is: deletions and quiet changes of ownership do not show i
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmtt.errors import UserError
+from mmtt.ids import digest
 
-from ..log import Event, Log, New
+from ..log import Log, New
 from .projects import known, require_marked
 from .studio import Remote, Studio
 
@@ -29,17 +31,26 @@ _KEPT = (
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What a pull came to: annotations read, new ones, changed ones, those that vanished, tasks that are not ours."""
+    """What a pull came to: annotations read, new, changed, vanished; tasks that are not ours, that were not read."""
 
     read: int = 0
     new: int = 0
     changed: int = 0
     vanished: int = 0
     foreign: int = 0
+    unread: int = 0
     full: bool = False
 
 
-def pull(studio: Studio, log: Log, marker: str, *, full: bool = False, now: datetime | None = None) -> Pulled:
+def pull(
+    studio: Studio,
+    log: Log,
+    marker: str,
+    *,
+    full: bool = False,
+    now: datetime | None = None,
+    nobody: Collection[int] = (),
+) -> Pulled:
     """Read every project that the log knows; return what was found.
 
     Args:
@@ -48,6 +59,7 @@ def pull(studio: Studio, log: Log, marker: str, *, full: bool = False, now: date
         marker: what tells the dataset's projects from others.
         full: read everything, whatever changed.
         now: our own time, which only decides whether the daily full read is due.
+        nobody: accounts of people who were erased: what is still theirs there is not read.
 
     Raises:
         UserError: there is no project yet, or one was deleted on the server. What was read before is in the log.
@@ -58,26 +70,33 @@ def pull(studio: Studio, log: Log, marker: str, *, full: bool = False, now: date
     now = now or datetime.now(UTC)
     full = full or _is_due(log.mark(FULL), now)
     keys = {event.subject for event in log.events("task")}
-    latest = {event.subject: event for event in log.events("answer", "vanished")}
-    read = [_Reader(studio, log, name, number, keys, latest) for name, number in projects.items()]
+    last = _last(log)
+    read = [_Reader(studio, log, Place(name, number), keys, last, nobody) for name, number in projects.items()]
     for reader in read:
         reader.read(full)
     if full:
         log.set_marks({FULL: now.isoformat()})
-    sums = {name: sum(getattr(r, name) for r in read) for name in ("seen", "new", "changed", "vanished", "foreign")}
-    return Pulled(sums["seen"], sums["new"], sums["changed"], sums["vanished"], sums["foreign"], full)
+    names = ("seen", "new", "changed", "vanished", "foreign", "unread")
+    return Pulled(*(sum(getattr(reader, name) for reader in read) for name in names), full)
 
 
 def progress(log: Log) -> tuple[str | None, str | None]:
     """Return until when all was read, by the server's clock, and when everything was read last, by ours; ISO 8601."""
-    places = [Position.from_json(log.mark(place(name, number))) for name, number in known(log).items()]
+    places = [Position.from_json(log.mark(Place(name, number).mark)) for name, number in known(log).items()]
     moments = [found.moment for found in places if found is not None]
     return (max(moments).isoformat() if moments else None, log.mark(FULL))
 
 
-def place(name: str, number: int) -> str:
-    """Return the name of the mark that says how far a project was read."""
-    return f"position {name} {number}"
+class Place(NamedTuple):
+    """A project: our name for it, and its number on the server."""
+
+    name: str
+    number: int
+
+    @property
+    def mark(self) -> str:
+        """The name of the mark that says how far it was read."""
+        return f"position {self.name} {self.number}"
 
 
 def _is_due(mark: str | None, now: datetime) -> bool:
@@ -118,24 +137,51 @@ def position(remotes: Sequence[Remote], before: Position | None) -> Position:
     return Position(moment, {r.id: r.updated for r in remotes if r.updated >= moment - LOOK_BACK})
 
 
+@dataclass(slots=True)
+class _Last:
+    """What the log last said of one annotation. `version` is None where it vanished; `erased` once and for all."""
+
+    task: str = ""
+    project: int = 0
+    version: str | None = None
+    erased: bool = False
+
+
+def _last(log: Log) -> dict[str, _Last]:
+    found: dict[str, _Last] = defaultdict(_Last)
+    for event in log.events("answer", "vanished"):
+        last = found[event.subject]
+        if event.kind == "vanished":
+            last.version = None
+            continue
+        last.task, last.project = event.header["task"], event.header["project"]
+        last.erased = last.erased or event.payload is None
+        last.version = digest(event.payload)
+    return dict(found)
+
+
 class _Reader:
     """Reads one project."""
 
     def __init__(
-        self, studio: Studio, log: Log, name: str, number: int, keys: set[str], latest: dict[str, Event]
+        self, studio: Studio, log: Log, place: Place, keys: set[str], last: dict[str, _Last], nobody: Collection[int]
     ) -> None:
-        self._studio, self._log, self._name, self._number = studio, log, name, number
-        self._keys, self._latest = keys, latest
-        self._place = place(name, number)
+        self._studio, self._log, self._place, self._number = studio, log, place, place.number
+        self._keys, self._last, self._nobody = keys, last, nobody
         self._uids: set[str] = set()
+        self._unread: set[str] = set()
         self.new = self.changed = self.vanished = self.foreign = 0
 
     @property
     def seen(self) -> int:
         return len(self._uids)
 
+    @property
+    def unread(self) -> int:
+        return len(self._unread)
+
     def read(self, full: bool) -> None:
-        before = Position.from_json(self._log.mark(self._place))
+        before = Position.from_json(self._log.mark(self._place.mark))
         if full or before is None:
             remotes = self._studio.index(self._number)
         else:
@@ -143,13 +189,21 @@ class _Reader:
         self.foreign = sum(remote.key not in self._keys for remote in remotes)
         seen = {} if full or before is None else before.seen
         due = [r for r in remotes if r.annotations and r.key in self._keys and seen.get(r.id) != r.updated]
-        for tasks in self._studio.export(self._number, [remote.id for remote in due]):
-            self._log.append(self._news(tasks))
+        self._read_tasks(due)
         if full:
             self._log.append(self._vanished())
         if remotes:
-            # Only now: a pull that was killed reads this window again.
-            self._log.set_marks({self._place: position(remotes, None if full else before).to_json()})
+            # Only now: a pull that was killed reads this window again; and what was not read, the next one.
+            read = [remote for remote in remotes if remote.key not in self._unread]
+            self._log.set_marks({self._place.mark: position(read or remotes, None if full else before).to_json()})
+
+    def _read_tasks(self, due: Sequence[Remote]) -> None:
+        left = {remote.id: remote.key or "" for remote in due}
+        for tasks in self._studio.export(self._number, [*left]):
+            self._log.append(self._news(tasks))
+            for task in tasks:
+                left.pop(task["id"], None)
+        self._unread = set(left.values())
 
     def _news(self, tasks: Iterable[Mapping[str, Any]]) -> list[New]:
         events = []
@@ -160,23 +214,23 @@ class _Reader:
                 uid = annotation["unique_id"]
                 self._uids.add(uid)
                 payload = {name: annotation.get(name) for name in _KEPT}
-                if self._is_news(uid, key, payload):
+                if payload["completed_by"] not in self._nobody and self._is_news(uid, key, payload):
                     events.append(New("answer", uid, {"task": key, "project": self._number}, payload))
         return events
 
     def _is_news(self, uid: str, key: str, payload: Mapping[str, Any]) -> bool:
-        before = self._latest.get(uid)
-        if before is None:
+        last = self._last.get(uid)
+        if last is None:
             self.new += 1
             return True
-        if before.kind == "answer" and before.header["task"] == key and before.payload in (None, payload):
-            return False  # also when its payload was erased: what was erased does not come back
+        if last.erased or (last.task == key and last.version == digest(payload)):
+            return False  # what was erased does not come back, whatever becomes of it there
         self.changed += 1
         return True
 
     def _vanished(self) -> list[New]:
-        """Answers of this project that a full read did not find, each told once."""
-        mine = [uid for uid, e in self._latest.items() if e.kind == "answer" and e.header["project"] == self._number]
-        gone: Sequence[str] = sorted(set(mine) - self._uids)
+        """Answers of this project that a full read did not find, each told once; those of unread tasks are open."""
+        mine = [uid for uid, last in self._last.items() if last.project == self._number and last.version is not None]
+        gone = [uid for uid in sorted(set(mine) - self._uids) if self._last[uid].task not in self._unread]
         self.vanished = len(gone)
         return [New("vanished", uid, {"project": self._number}) for uid in gone]

@@ -91,6 +91,7 @@ def difference(
     both = [(by_key[key], remote) for key, remote in firsts.items() if key in by_key]
     unwanted = [remote for key, remote in firsts.items() if key not in by_key and key in answered.ours]
     goes = [r for r in unwanted if not r.annotations and (retire or name.startswith(_DERIVED))]
+    going = {remote.id for remote in goes}
     spare = [r for key, found in there.items() for r in found if r is not firsts[key]]
     missing = [task for task in tasks if task.key not in there]
     return Difference(
@@ -99,7 +100,7 @@ def difference(
         people=[(remote, task.people) for task, remote in both if remote.overlap != task.people],
         delete=[*goes, *(remote for remote in spare if not remote.annotations)],
         doubled=[remote.key or "" for remote in spare if remote.annotations],
-        unwanted=[remote.key or "" for remote in unwanted if remote not in goes],
+        unwanted=[remote.key or "" for remote in unwanted if remote.id not in going],
         lost=[task.key for task in missing if task.key in answered.keys],
         foreign=sum(remote.key not in ours for remote in remotes),
         kept=len(both),
@@ -144,7 +145,8 @@ def _settle(queue: Queue) -> None:
 
 def _apply(queue: Queue, todo: Difference) -> None:
     for remote in todo.delete:
-        queue.studio.delete_task(remote.id)
+        if not queue.studio.is_answered(remote.id):  # meanwhile
+            queue.studio.delete_task(remote.id)
     for remote, data in todo.change:
         queue.studio.set_data(remote.id, data)
     _create(queue, todo.create)

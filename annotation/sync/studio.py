@@ -10,7 +10,7 @@ from typing import Any, Self
 from mmtt.errors import MissingDependency, UserError
 
 from ..server.connection import Connection
-from .calls import TRIES, Calls, unless_gone
+from .calls import TRIES, Calls, ServerFault, unless_gone
 
 TESTED = "1.23"
 TIMEOUT_S = 120.0
@@ -155,12 +155,21 @@ class Studio:
         )
 
     def export(self, number: int, task_ids: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
-        """Yield some tasks with their annotations as the server stores them, in chunks; deleted tasks are left out."""
+        """Yield some tasks with their annotations as the server stores them, in chunks.
+
+        Deleted tasks are left out, and so is one that the server itself cannot export (an annotation that holds half a
+        character, for instance): the chunk is halved down to it, so that it keeps back no other.
+        """
         for start in range(0, len(task_ids), EXPORT_IDS):
-            chunk = task_ids[start : start + EXPORT_IDS]
-            yield self._calls.read(
-                f"annotations of project {number}", lambda ids=chunk: self._export(number, ids), number
-            )
+            yield from self._exported(number, task_ids[start : start + EXPORT_IDS])
+
+    def _exported(self, number: int, ids: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
+        try:
+            yield self._calls.read(f"annotations of project {number}", lambda: self._export(number, ids), number)
+        except ServerFault:
+            if len(ids) > 1:
+                for half in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
+                    yield from self._exported(number, half)
 
     def _export(self, number: int, ids: Sequence[int]) -> list[dict[str, Any]]:
         # The SDK's own `ids` goes out under a name that the server overlooks: it would export everything.
@@ -194,6 +203,11 @@ class Studio:
     def set_data(self, task_id: int, data: Mapping[str, Any]) -> None:
         """Replace what a task shows. May be `Ambiguous`, and is harmless to repeat."""
         self._calls.write(f"changing task {task_id}", lambda: self._api.tasks.update(str(task_id), data=dict(data)))
+
+    def is_answered(self, task_id: int) -> bool:
+        """Whether a task has annotations by now."""
+        task = self._calls.read(f"task {task_id}", lambda: self._api.tasks.get(str(task_id)))
+        return bool((task.total_annotations or 0) + (task.cancelled_annotations or 0))
 
     def delete_task(self, task_id: int) -> None:
         """Delete a task and all its annotations. May be `Ambiguous`; one that is gone already is no error."""

@@ -27,7 +27,7 @@ from annotation.people import MAP, Person
 from annotation.private import private_folder, write_private
 from annotation.protocols import CONTROLS, Control
 from annotation.sync import projects
-from annotation.sync.pull import FULL, Position, place
+from annotation.sync.pull import FULL, Place, Position
 from annotation.tasks import Task, wanted
 from mmtt.layout import Layout
 from tests.factories import build, tiny_dataset
@@ -117,7 +117,7 @@ def pull(layout: Layout, answers: Iterable[Said]) -> list[str]:
         newest = max(event.payload["updated_at"] for event in events if event.payload)
         read = Position(datetime.fromisoformat(newest), {}).to_json()
         desk.log.set_marks(
-            {place(name, number): read for name, number in projects.known(desk.log).items()} | {FULL: newest}
+            {Place(name, number).mark: read for name, number in projects.known(desk.log).items()} | {FULL: newest}
         )
     return [event.subject for event in events]
 

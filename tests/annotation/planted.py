@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from annotation.answers import Answer, Kind, in_order
+from annotation.answers import Answer, Kind, in_order, text_sha256
 from annotation.quality import RULES, Finding, inspect
 from annotation.quality.finding import Case
 from mmtt.grounding import ground
@@ -370,6 +370,23 @@ def self_verifier() -> list[Answer]:
     return own + verifications(own, "self-verifier")
 
 
+def peeper() -> list[Answer]:
+    """Verifies somebody's report of a record the day before they describe it."""
+    own = others("peeper")
+    day = timedelta(days=1)
+    return [*own, *(replace(verification(a, "peeper", a.submitted - day), about=f"another-{a.uid}") for a in own)]
+
+
+def rework_taker() -> list[Answer]:
+    """Works over what the careful one wrote."""
+
+    def taken(number: int, _: Answer) -> dict[str, Any]:
+        place = f"{number - FIRST:04d}"
+        return {"record_id": f"record-{place}", "about": f"careful-{place}", "round": 1}
+
+    return _changed("rework-taker", taken)
+
+
 def verifications(answers: Iterable[Answer], annotator: str) -> list[Answer]:
     """Return one person's verifications of reports, a minute and a half each, from another day on."""
     start = MORNING + timedelta(days=60)
@@ -382,7 +399,7 @@ def verification(answer: Answer, annotator: str, at: datetime = MORNING + timede
     return replace(
         answer, uid=f"{answer.uid}-verified-by-{annotator}", task_key=f"verify-{answer.uid}", annotator=annotator,
         stage="verify", kind=Kind.ORDINARY, submitted=at, updated=at, drafted=None, lead_time_s=45.0, verdict=None,
-        regions=(), difficulty=None, match="yes", about=answer.uid,
+        regions=(), difficulty=None, match="yes", about=answer.uid, given_sha256=text_sha256(answer.text),
     )  # fmt: skip
 
 
@@ -409,4 +426,6 @@ PLANTED: dict[str, tuple[Callable[[], list[Answer]], str]] = {
     "tamperer": (tamperer, "tampered"),
     "gap-leaver": (gap_leaver, "structure"),
     "self-verifier": (self_verifier, "self_verified"),
+    "peeper": (peeper, "informed"),
+    "rework-taker": (rework_taker, "anothers_rework"),
 }

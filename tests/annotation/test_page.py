@@ -34,7 +34,7 @@ VOID = {"meta", "img", "br", "link"}
 def layout(tmp_path):
     """Six drawn people, forged twice; every forgery is asked of two people."""
     made = dataset(tmp_path / "tiny")
-    enrol(made, person("ann", 1), person("ben", 2), person("eve", 3, writes="human"))
+    enrol(made, person("ann", 1), person("ben", 2), person("eve", 3, writes="human"), person("zoe", 4))
     return made
 
 
@@ -53,7 +53,7 @@ def busy(layout):
     review = [task for task in push(layout) if task.project == "verify"]
     pull(layout, [Said(task, 3, later(60 + 3 * n), {"match": "no", "report": ""}) for n, task in enumerate(review)])
     ruling = next(task for task in push(layout) if task.project == "adjudicate")
-    pull(layout, [Said(ruling, 3, later(600), {"report": "The adjudicator sees a seam on the nose."})])
+    pull(layout, [Said(ruling, 4, later(600), {"report": "The adjudicator sees a seam on the nose."})])
     return layout
 
 

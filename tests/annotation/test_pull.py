@@ -40,7 +40,7 @@ def annotate(queue, key, **changes):
 
 
 def told(log):
-    return history.answers(log, Nobody(), [], "blind_then_verified", {})
+    return history.answers(log, Nobody(), [], {})
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ def make_tasks(count=8, people=1, start=0):
             kind=Kind.ORDINARY,
             people=people,
             sees=(View.IMAGE,),
+            protocol="blind_then_verified",
         )
         for number in range(count)
     ]

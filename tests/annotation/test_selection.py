@@ -64,3 +64,19 @@ def test_another_seed_draws_others():
 def test_a_small_dataset_has_what_it_has():
     assert kinds(choose(made(3, 1), SETTINGS, seed=0))[Kind.QUALIFICATION] <= 3
     assert choose([], SETTINGS, seed=0) == []
+
+
+def test_what_was_asked_stays_what_it_was_asked_as():
+    before = choose(made(), SETTINGS, seed=1)
+    asked_as = {item.subject.record_id: item.kind for item in before}
+    after = choose(made() + made(start=5000), SETTINGS, seed=1, asked_as=asked_as)
+    now = {item.subject.record_id: item.kind for item in after}
+    assert {record: now[record] for record in asked_as} == asked_as
+    assert kinds(after)[Kind.QUALIFICATION] == 20
+
+
+def test_another_gold_share_makes_nothing_else_of_what_was_asked():
+    before = {item.subject.record_id: item.kind for item in choose(made(), SETTINGS, seed=1)}
+    edited = SETTINGS.model_copy(update={"gold_share": 0.9, "qualification_tasks": 40})
+    now = {item.subject.record_id: item.kind for item in choose(made(), edited, seed=1, asked_as=before)}
+    assert {record: now[record] for record in before} == before

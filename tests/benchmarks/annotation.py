@@ -74,6 +74,7 @@ def tasks(count: int) -> list[Task]:
             kind=Kind.ORDINARY,
             people=2 if number < SHARED * count else 1,
             sees=(View.IMAGE,),
+            protocol="blind_then_verified",
         )
         for number in range(count)
     ]

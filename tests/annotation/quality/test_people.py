@@ -138,6 +138,14 @@ def test_who_settles_disputes_need_not_be_examined_but_who_verifies():
     assert [f.annotator for f in findings] == ["ver"]
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_hidden_checks_of_whoever_is_not_qualified_are_held_like_any_other_answer(kind):
+    failed = [*examined(15), check(600, False, kind)]
+    held = {f.uid for f in of_rule("qualification", failed)}
+    assert held == {"ann-0500"} | ({"ann-0600"} if kind is not Kind.QUALIFICATION else set())
+    assert of_rule("qualification", [*examined(16), check(600, False, kind)]) == []
+
+
 def test_without_an_examination_everybody_is_qualified():
     assert of_rule("qualification", [make_answer()], AnnotateSection(qualification_tasks=0)) == []
 

@@ -23,6 +23,7 @@ from tests.annotation.planted import (
     make_answer,
     others,
     paster,
+    report,
     rusher,
     verification,
     verifications,
@@ -86,13 +87,16 @@ _ANYTHING = st.fixed_dictionaries({
     "drafted": st.none() | _MOMENTS,
     "lead_time_s": st.none() | st.floats(),
     "skipped": st.booleans(),
-    "verdict": st.none() | st.sampled_from(["visible", "none_visible", "?"]),
+    "verdict": st.none() | st.sampled_from(["visible", "none_visible", "?", "", "\ud83d"]),
     "regions": st.lists(_WORDS, max_size=3).map(tuple),
-    "text": st.text(max_size=40) | st.sampled_from(["The left eye is smeared.", "左眼模糊", "Mr. X", "{value} {0}"]),
+    "text": st.text(max_size=40)
+    | st.text("a\ud83d\udc41 眼", max_size=9)
+    | st.sampled_from(["The left eye is smeared.", "左眼模糊", "Mr. X", "{value} {0}"]),
     "difficulty": st.none() | st.integers(-1, 9),
     "flags": st.lists(_WORDS, max_size=1).map(tuple),
-    "match": st.none() | st.sampled_from(["yes", "?"]),
-    "about": st.none() | st.sampled_from(["x", "y"]),
+    "match": st.none() | st.sampled_from(["yes", "?", "", "\udc41"]),
+    "missed": st.lists(_WORDS, max_size=2).map(tuple),
+    "about": st.none() | st.sampled_from(["x", "y", ""]),
     "round": st.integers(0, 3),
     "region_shares": st.none() | st.dictionaries(st.sampled_from(["eye", "nose"]), st.floats(0, 1)),
 })  # fmt: skip
@@ -105,8 +109,20 @@ def test_whatever_a_server_accepts_is_judged_and_in_any_order(made, rng):
     answers = [replace(a, language=changes["language"]) for a, changes in zip(answers, made, strict=True)]
     findings = inspect(answers, SETTINGS.quality, SETTINGS)
     assert {f.uid for f in findings if f.uid} <= {a.uid for a in answers}
+    assert all((f.detail + f.message).encode() for f in findings)
     rng.shuffle(answers)
     assert inspect(answers, SETTINGS.quality, SETTINGS) == findings
+
+
+@pytest.mark.parametrize("odd", ["", "\ud83d", "The \udc41 eye is odd \ud83d"])
+@pytest.mark.parametrize("stage", ["describe", "verify", "adjudicate"])
+def test_odd_text_is_judged_and_what_is_found_can_be_stored(odd, stage):
+    changes = {"verdict": "visible", "regions": (odd, "eye"), "missed": (odd,), "flags": (odd,), "match": odd}
+    answers = [make_answer(n, stage=stage, about=odd, round=1, **{**changes, "text": odd}) for n in range(40)]
+    answers += [make_answer(50 + n, stage=stage, text=f"{report(n, 'en', ('eye',))} {odd}") for n in range(40)]
+    findings = inspect(answers, SETTINGS.quality, SETTINGS)
+    assert "structure" in {f.rule for f in findings}
+    assert all((f.detail + f.message).encode() for f in findings)
 
 
 def test_nothing_comes_of_nothing():
@@ -143,6 +159,7 @@ def test_only_descriptions_are_judged_by_their_words_but_for_names():
 
 
 def test_the_table_explains_every_rule_and_names_keys_that_exist():
+    assert len(RULES) == 21
     keys = {*QualitySection.model_fields, *type(SETTINGS).model_fields}
     for rule in RULES.values():
         assert rule.finds.endswith(".") and set(rule.keys) <= keys

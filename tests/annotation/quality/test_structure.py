@@ -1,10 +1,11 @@
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from annotation.answers import Kind
 from annotation.protocols import VERDICTS
-from tests.annotation.planted import found, make_answer, verification
+from tests.annotation.planted import MORNING, found, make_answer, verification
 
 EMPTY = {"regions": (), "text": "", "difficulty": None}
 
@@ -25,8 +26,10 @@ def test_every_verdict_has_its_complete_answer(verdict):
         ({"difficulty": None}, "difficulty is None"),
         ({"difficulty": 0}, "difficulty is 0"),
         ({"difficulty": 6}, "difficulty is 6"),
-        ({"regions": ("eye", "elbow")}, "none of the choices: elbow"),
-        ({"flags": ("false_positive",)}, "none of the choices: false_positive"),
+        ({"regions": ("eye", "elbow")}, "none of the choices: 'elbow'"),
+        ({"flags": ("false_positive",)}, "none of the choices: 'false_positive'"),
+        ({"regions": ("",)}, "none of the choices: ''"),
+        ({"regions": ("\ud83d",)}, r"none of the choices: '\ud83d'"),
         ({**EMPTY, "verdict": "none_visible", "regions": ("eye",)}, "yet there are regions"),
         ({**EMPTY, "verdict": "looks_pristine", "text": "nothing"}, "yet there are regions"),
         ({**EMPTY, "verdict": "unusable", "text": "too dark"}, "yet there are regions"),
@@ -103,6 +106,74 @@ def test_nobody_settles_a_dispute_that_they_are_part_of():
     ruled = make_answer(9, "a", stage="adjudicate", record_id=own.record_id)
     assert [f.uid for f in found("self_verified", own, other, ruled)] == [ruled.uid]
     assert found("self_verified", own, other, replace(ruled, annotator="c")) == []
+
+
+def test_nobody_settles_a_dispute_about_what_they_verified():
+    one, other = make_answer(annotator="a"), make_answer(annotator="b")
+    verified = verification(one, "v")
+    ruled = make_answer(9, "v", stage="adjudicate", record_id=one.record_id)
+    (finding,) = found("self_verified", one, other, verified, ruled)
+    assert (finding.uid, finding.effect) == (ruled.uid, "hold") and "verified" in finding.detail
+    assert found("self_verified", one, other, verified, replace(ruled, annotator="c")) == []
+    assert found("self_verified", one, other, replace(verified, skipped=True), ruled) == []
+    assert found("self_verified", one, other, verified, replace(ruled, record_id="record-0001")) == []
+
+
+BEFORE, LATER = MORNING - timedelta(days=1), MORNING + timedelta(days=1)
+
+
+def rework(of, annotator, **changes):
+    facts = {"record_id": of.record_id, "about": of.uid, "round": of.round + 1, "submitted": LATER}
+    return make_answer(800 + of.round, annotator, **{**facts, **changes})
+
+
+@pytest.mark.parametrize("stage", ["verify", "adjudicate"])
+def test_whoever_judged_a_record_describes_it_no_more_from_the_image_alone(stage):
+    other, own = make_answer(annotator="a"), make_answer(annotator="b")
+    judged = replace(verification(other, "b", BEFORE), stage=stage)
+    (finding,) = found("informed", other, judged, own)
+    assert (finding.uid, finding.effect) == (own.uid, "hold")
+    assert "verified or adjudicated" in finding.detail and "mask" not in finding.message
+    assert found("informed", other, replace(judged, skipped=True), own)
+    assert found("informed", other, replace(judged, submitted=LATER), own) == []
+    assert found("informed", other, replace(judged, record_id="record-0001"), own) == []
+    assert found("informed", other, replace(judged, annotator="c"), own) == []
+    assert found("informed", other, judged, replace(own, skipped=True)) == []
+
+
+@pytest.mark.parametrize("protocol", ["paper", "informed"])
+def test_where_everybody_is_shown_more_nobody_is_blind(protocol):
+    own = make_answer(protocol=protocol)
+    assert found("informed", replace(verification(own, "ann", BEFORE), about="x"), own) == []
+
+
+def test_whoever_read_another_report_of_a_record_describes_it_no_more():
+    other, own = make_answer(annotator="a"), make_answer(annotator="b")
+    taken = rework(other, "b", submitted=BEFORE)
+    (finding,) = found("informed", other, taken, own)
+    assert finding.uid == own.uid and "another person's report" in finding.detail
+    assert found("informed", other, replace(taken, submitted=LATER), own) == []
+    assert found("informed", other, replace(taken, annotator="a"), own) == []
+
+
+def test_rework_of_a_report_of_ones_own_is_blind_until_the_mask_was_seen():
+    other, own = make_answer(annotator="a"), make_answer(annotator="b")
+    again = rework(own, "b")
+    assert found("informed", other, own, again, rework(again, "b", submitted=LATER + timedelta(hours=1))) == []
+    read = make_answer(9, "b", record_id=own.record_id, about=other.uid, round=1)
+    assert found("informed", other, own, read, again) == []
+    seen = verification(other, "b", LATER - timedelta(hours=1))
+    assert [f.uid for f in found("informed", other, own, seen, again)] == [again.uid]
+
+
+def test_only_the_author_works_a_report_over():
+    own = make_answer(annotator="a")
+    assert found("anothers_rework", own, rework(own, "a")) == []
+    (finding,) = found("anothers_rework", own, rework(own, "b"))
+    assert (finding.annotator, finding.effect) == ("b", "hold") and own.uid in finding.detail
+    assert found("anothers_rework", own, rework(own, "b", skipped=True, submitted=LATER)) == []
+    assert found("anothers_rework", own, verification(own, "b")) == []
+    assert found("anothers_rework", rework(own, "b")) == []  # nobody knows whose it was
 
 
 def test_what_the_log_noticed_is_held():
