@@ -1,6 +1,6 @@
 """Erase: take an annotator out. Who they are always goes; what they wrote, where that is asked for.
 
-First the account, so that nothing more comes; then the server, the log, the reports. Killed and run again, it completes.
+First the account, so that nothing more comes; then server, log and reports. Killed and run again, it completes.
 """
 
 from collections.abc import Collection

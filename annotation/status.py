@@ -67,7 +67,7 @@ class AnnotatorStatus:
     """What one person did.
 
     Answers to `verify` and `adjudicate` are `reviews`; the others are `accepted`, `doubted` (they count once another
-    person agrees), `returned`, `held`, `superseded` by their rework, `abandoned` (asked of somebody else), or `skipped`.
+    person agrees), `returned`, `held`, `superseded` by their rework, `abandoned` (another is asked), or `skipped`.
 
     `examination` (in none of these) and `checks` are questions whose answer is known: how many were passed, and
     how many answered. `qualified` and `trusted` say whether that is enough for the recipe.

@@ -204,7 +204,7 @@ def test_who_is_not_listed_stays_and_who_is_renamed_is_told(tmp_path, accounts):
         2,
     )
     ann, ben, _ = load(tmp_path).persons
-    assert (ann.name, ann.language, ben.status) == ("Anna", "zh", "active")
+    assert (ann.name, ann.language, ben.status) == ("Anna", "en", "active")
 
 
 def test_what_an_account_writes_cannot_change(tmp_path, accounts):

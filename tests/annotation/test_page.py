@@ -34,7 +34,7 @@ VOID = {"meta", "img", "br", "link"}
 def layout(tmp_path):
     """Six drawn people, forged twice; every forgery is asked of two people."""
     made = dataset(tmp_path / "tiny")
-    enrol(made, person("ann", 1), person("ben", 2), person("eve", 3, writes="human"), person("zoe", 4))
+    enrol(made, person("ann", 1), person("ben", 2), person("eve", 3, writes="human"), person("zoe", 4, writes="human"))
     return made
 
 

@@ -296,3 +296,41 @@ def test_three_pulls_into_fresh_logs_tell_the_same(queue, log, marker, tasks, tm
         outcomes.add(str(told(copy)))
         copy.close()
     assert len(outcomes) == 1
+
+
+def test_a_task_that_the_server_cannot_export_keeps_back_no_other(server, studio, queue, log, marker, tasks):
+    for task in tasks:
+        annotate(queue, task.key)
+    bad = keyed(queue.studio.index(queue.project.id))[tasks[2].key][0].id
+    with proxy(server.url) as between, Studio(Connection(between.url, server.token)) as far:
+        between.expect(Fault("GET", rf"/export.*ids%5B%5D={bad}(&|$)", 500, times=99))
+        pulled = pull(far, log, marker)
+        assert (pulled.new, pulled.unread, pulled.vanished) == (len(tasks) - 1, 1, 0)
+    assert pull(studio, log, marker).new == 1  # once the server can, it comes
+
+
+def test_what_an_erased_person_left_there_is_not_read(queue, log, marker, tasks):
+    annotate(queue, tasks[0].key)
+    assert pull(queue.studio, log, marker, nobody=[queue.studio.user_id]).new == 0
+    assert told(log) == []
+
+
+def test_what_was_erased_does_not_come_back_from_a_restored_server(queue, log, marker, tasks):
+    number = annotate(queue, tasks[0].key)
+    pull(queue.studio, log, marker)
+    log.erase([event.seq for event in log.events("answer")], "asked for")
+    (uid,) = {event.subject for event in log.events("answer")}
+    queue.studio.delete_annotation(number)
+    pull(queue.studio, log, marker, full=True)
+    (remote, *_) = keyed(queue.studio.index(queue.project.id))[tasks[0].key]
+    queue.studio.api.annotations.create(id=remote.id, result=result(), lead_time=75.0, unique_id=uid)
+    pull(queue.studio, log, marker, full=True)
+    assert TEXT.encode() not in log.path.read_bytes()
+
+
+def test_nothing_that_anybody_there_may_read_tells_a_pseudonym_or_a_queue_s_secret_name(studio, log, marker, setup):
+    mine = setup._replace(name="rework-A1234", title="tests: rework bafiko")
+    project = open_queue(studio, log, marker, mine).project
+    shown = studio.project(project.id)
+    assert "A1234" not in shown.title + shown.description and marker not in shown.description
+    assert studio.api.projects.get(project.id).sampling == "Uniform sampling"

@@ -11,7 +11,6 @@ from annotation.answers import Kind
 from annotation.log import Log
 from annotation.protocols import StageName, View
 from annotation.server.connection import Connection
-from annotation.sync import projects
 from annotation.sync import studio as studio_module
 from annotation.sync.push import Answered, push
 from annotation.sync.studio import Studio, keyed
@@ -178,8 +177,8 @@ def test_no_failure_of_the_way_loses_or_doubles_a_task(name, server, studio, log
         assert between.struck
     queue = open_queue(studio, log, marker, setup)
     assert there(queue) == wanted(tasks)
-    assert len(projects.marked(queue.studio, marker)) == 1
-    assert sum(p.description.endswith(f"{marker} describe") for p in queue.studio.projects()) == 1
+    line = queue.project.description.rsplit("\n")[-1]
+    assert sum(p.description.endswith(line) for p in queue.studio.projects()) == 1
     assert set(logged(log)) == {task.key for task in tasks}
 
 
