@@ -86,6 +86,19 @@ def push(
     _tell(told, as_json, "would be done" if dry_run else "done")
 
 
+_WORDS = {
+    "create": "tasks that are new there",
+    "change": "unanswered tasks that show something else now",
+    "people": "tasks that more or fewer people should answer",
+    "delete": "unanswered tasks that follow from nothing any more, or were there twice",
+    "doubled": "tasks that are there twice and answered; left alone",
+    "unwanted": "tasks that the recipe no longer asks for; left alone (unanswered ones go with --retire)",
+    "lost": "answered tasks that somebody deleted there; their answers are in the log",
+    "foreign": "tasks of somebody else in our project; left alone",
+    "kept": "tasks that are there already",
+}
+
+
 def _tell(told: Mapping[str, Mapping[str, int]], as_json: bool, what: str) -> None:
     if as_json:
         typer.echo(json.dumps(told))
@@ -93,7 +106,10 @@ def _tell(told: Mapping[str, Mapping[str, int]], as_json: bool, what: str) -> No
     for name, counts in told.items():
         shown = ", ".join(f"{key} {count}" for key, count in counts.items() if count) or "nothing"
         typer.echo(f"{name}: {shown}")
-    typer.echo(f"({what}; kept: was there already; people: how many should answer)")
+    explained = {word for counts in told.values() for word, count in counts.items() if count}
+    for word in (word for word in _WORDS if word in explained):
+        typer.echo(f"  {word}: {_WORDS[word]}")
+    typer.echo(f"({what})")
 
 
 def pull(
@@ -111,6 +127,7 @@ def pull(
     with open_desk(directory, write=True) as desk, _connect(directory, url, any_version) as studio:
         pulled = run(studio, desk.log, desk.marker, full=full, nobody=desk.nobody)
         clear_exports(desk.folder)
+        touched = sum(bool(answer.signals) for answer in desk.answers)
     if as_json:
         typer.echo(json.dumps(asdict(pulled)))
         return
@@ -118,10 +135,12 @@ def pull(
     typer.echo(f"read {how}: {pulled.read} answers, {pulled.new} new, {pulled.changed} changed")
     if pulled.vanished:
         typer.echo(f"  {pulled.vanished} are gone from the server; they are kept in the log, and held")
+    if touched:
+        typer.echo(f"  {touched} answers were touched in ways that the interface does not know: `mmtt annotate check`")
     if pulled.unread:
         typer.echo(f"  {pulled.unread} tasks could not be read: the server fails at them; look at their texts there")
     if pulled.foreign:
-        typer.echo(f"  {pulled.foreign} tasks there are none of ours; they are left alone")
+        typer.echo(f"  {pulled.foreign} tasks there are somebody else's; they are left alone")
 
 
 def _connect(directory: Path, url: str | None, any_version: bool) -> "Studio":
@@ -179,7 +198,8 @@ def waive(
 
     with open_desk(directory, write=True) as desk:
         run(desk, uid, rule, why)
-    typer.echo(f"{rule} no longer counts against {uid}")
+        now = next(answer for answer in desk.answers if answer.uid == uid)
+    typer.echo(f"{rule} no longer counts against {uid} as it is now: {now.verdict or now.match}, {now.text[:80]!r}")
 
 
 def reject(

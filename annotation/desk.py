@@ -60,7 +60,7 @@ class Desk:
     @property
     def marker(self) -> str:
         """What tells this dataset's projects from any other's on the same server."""
-        return f"mmtt-{key_of(self.secret, 'projects')}"
+        return key_of(self.secret, "projects", self.recipe.name)
 
     @property
     def nobody(self) -> set[int]:

@@ -75,7 +75,8 @@ VISIBLE = "visible"
 VERDICTS = (VISIBLE, "none_visible", "unusable", "looks_pristine")
 SEES_NOTHING = frozenset({"none_visible", "looks_pristine"})
 MATCHES = ("yes", "partly", "no")
-FLAGS = ("recognisable", "minor", "distressing", "technical_fault")
+MINOR = "minor"
+FLAGS = ("recognisable", MINOR, "distressing", "technical_fault")
 FALSE_POSITIVE = "false_positive"  # verify and adjudicate: the report claims what is not there
 DIFFICULTIES = 5  # a rating from 1 (seen at once) to this (hardly seen)
 

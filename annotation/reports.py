@@ -88,6 +88,7 @@ def _report(settled: Settled, rank: int, dwell: float | None, writes: Mapping[st
         language=answer.language,
         text_origin=_origin(settled, writes),
         original_text=settled.original,
+        editor=settled.editor,
         submitted=answer.submitted.date().isoformat(),
         dwell_s=None if dwell is None else max((edge for edge in DWELL_EDGES_S if edge <= dwell), default=0),
     )
@@ -103,8 +104,9 @@ def _origin(settled: Settled, writes: Mapping[str, str]) -> str:
 def rejections(desk: Desk) -> list[Rejection]:
     """Return a row for each description that does not count (yet): why, and what the rules found.
 
-    `disputed` is what a verifier refused, what others contradict, and what an adjudicator decided otherwise;
-    `record_gone` and `picture_changed` what was said of a record that is not there as it was seen.
+    A sound "I see nothing" is a row, too: its code is the verdict. `disputed` is what a verifier refused, what others
+    contradict, and what an adjudicator decided otherwise; `record_gone` and `picture_changed` what was said of a record
+    that is not there as it was seen.
     """
     told: dict[str, list[str]] = {}
     for finding in desk.findings:
@@ -121,12 +123,12 @@ def _is_refused(answer: Answer, desk: Desk) -> bool:
     status = desk.standing.status.get(answer.uid)
     if not desk.is_current(answer):
         return answer.stage == StageName.DESCRIBE
-    return status in _REFUSED or (status == "accepted" and answer.kind in REPORTED and answer.verdict == VISIBLE)
+    return status in _REFUSED or (status == "accepted" and answer.kind in REPORTED)
 
 
 def _reason(answer: Answer, desk: Desk) -> str:
     if desk.is_current(answer):
-        return "disputed"
+        return "disputed" if answer.verdict == VISIBLE else answer.verdict or "no_verdict"
     there = answer.record_id in {subject.record_id for subject in desk.subjects}
     return "picture_changed" if there else "record_gone"
 

@@ -259,9 +259,10 @@ def _counted(answer: Answer, status: str, outcomes: _Outcomes) -> list[Settled]:
         regions = (*answer.regions, *(r for r in review.missed if r not in answer.regions))
         return [
             Settled(
-                replace(answer, text=review.text, regions=regions), "edited", answer.text, review.annotator, review.uid
+                replace(answer, text=review.text, regions=regions, language=review.language),
+                "edited", answer.text, review.annotator, review.uid,
             )
-        ]
+        ]  # fmt: skip
     return [Settled(answer, "verified" if outcome == "verified" else "single")]
 
 

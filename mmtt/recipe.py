@@ -148,11 +148,11 @@ Protocol = Literal["blind_then_verified", "paper", "informed"]
 class QualitySection(Section):
     """When an answer is sent back, held or told; each rule is explained in `annotation/quality`."""
 
-    off: tuple[str, ...] = ()  # rules that are not applied
+    ignore: tuple[str, ...] = ()  # rules that are not applied
     warn: tuple[str, ...] = ()  # rules that tell, but send nothing back
-    min_dwell_s: Annotated[float, Field(ge=0)] = 60
-    max_idle_s: Annotated[float, Field(gt=0)] = 1800
-    max_words_per_s: Annotated[float, Field(gt=0)] = 2.5
+    min_dwell_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60
+    max_idle_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1800
+    max_words_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.5
     min_words: Annotated[int, Field(ge=0)] = 5
     max_words: Annotated[int, Field(ge=1)] = 120
     near_duplicate: Share = 0.92
@@ -165,6 +165,12 @@ class QualitySection(Section):
     drift_lambda: Annotated[float, Field(gt=0, le=1)] = 0.2
     drift_sigmas: Annotated[float, Field(gt=0)] = 3
     rework_rounds: Annotated[int, Field(ge=0)] = 2
+
+    @model_validator(mode="after")
+    def _some_length_is_right(self) -> Self:
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words is {self.min_words}, max_words {self.max_words}: no text could be right")
+        return self
 
 
 class AnnotateSection(Section):

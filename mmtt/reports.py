@@ -37,6 +37,7 @@ class Report:
     language: Annotated[str, text("BCP 47 tag of the text.")]
     text_origin: Annotated[str, text("human, human_translated, human_edited, model or template.")]
     original_text: Annotated[str | None, text("The author's words, where another person edited them.")] = None
+    editor: Annotated[str | None, text("Pseudonym of that other person.")] = None
     submitted: Annotated[str, text("Day, ISO 8601, UTC.")]
     dwell_s: Annotated[int | None, Column(pa.int32(), "Seconds spent on it, at least; null if unknown.")]
     derived_text: Annotated[str | None, text("A translation or shortening by a model; never in place of `text`.")] = (

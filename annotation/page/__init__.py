@@ -16,6 +16,7 @@ from ..answers import Answer
 from ..desk import Desk
 from ..history import SIGNALS
 from ..hours import dwells
+from ..protocols import MINOR
 from ..status import Status, status
 from ..sync.projects import known
 from .comparison import comparison
@@ -97,8 +98,15 @@ def steps(desk: Desk, found: Status, waiting: int) -> list[Step]:
 
 
 def _steps(desk: Desk, found: Status, waiting: int) -> Iterator[Step]:
+    minors = len({answer.record_id for answer in desk.answers if MINOR in answer.flags})
     tampered = sum(bool(answer.signals) for answer in desk.answers)
+    others = Counter(flag for answer in desk.answers for flag in answer.flags if flag != MINOR)
+    if minors:
+        yield Step(f"Said to show a minor: {minors:,} records. Look at each, and take it out if so.", anchor="held")
     untrusted = [person.pseudonym for person in found.annotators if not person.trusted]
+    if others:
+        told = ", ".join(f"{flag} {count:,}" for flag, count in sorted(others.items()))
+        yield Step(f"Flags that annotators set: {told}.", anchor="annotators")
     if tampered:
         yield Step(f"Touched in ways that the interface does not know: {tampered:,} answers.", anchor="signals")
     if untrusted:

@@ -26,7 +26,7 @@ class Example(NamedTuple):
 class Hits:
     """What a rule came to.
 
-    `effect`: what it does here; `off` where the recipe says so. `bars`: the recipe's thresholds. `returned`, `held` and
+    `effect`: what it does here, or `ignored`. `bars`: the recipe's thresholds. `returned`, `held` and
     `told` count answers, `share` is that of all answers, 0–1; `people` are annotators of whom it speaks as a whole.
     """
 
@@ -63,7 +63,9 @@ def _hits(name: str, found: Sequence[Finding], by_uid: Mapping[str, Answer], des
     return Hits(
         name=name,
         finds=RULES[name].finds,
-        effect="off" if name in quality.off else str(Effect.TELL if name in quality.warn else RULES[name].effect),
+        effect="ignored"
+        if name in quality.ignore
+        else str(Effect.TELL if name in quality.warn else RULES[name].effect),
         bars=[(key, _bar(desk, key)) for key in RULES[name].keys],
         returned=counts[Effect.RETURN],
         held=counts[Effect.HOLD],

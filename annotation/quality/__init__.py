@@ -1,6 +1,6 @@
 """Quality control: rules over answers. Each looks at all of them and says what it finds; none changes anything.
 
-Thresholds are keys of `annotate.quality` in the recipe; there, `off` names rules that are not applied, `warn` rules
+Thresholds are keys of `annotate.quality` in the recipe; there, `ignore` names rules that are not applied, `warn` rules
 that only tell. An effect differs from the one listed below where the rule says so. Only what people describe is judged
 by its words; of those who verify or adjudicate, structure, time and impartiality are asked. Their work is never worked
 over, so that it is held where a description is returned.
@@ -21,7 +21,7 @@ from .finding import Case, Effect, Finding, Found, message
 from .identity import identity
 from .people import Score, checks, monotone, qualification, scores
 from .regions import choices, contradiction, grounding
-from .structure import anothers_rework, informed, self_verified, structure, tampered
+from .structure import anothers_rework, informed, minor, self_verified, structure, tampered
 from .text import language, template, words
 from .time import dwell, idle, parallel, pasted
 
@@ -41,6 +41,7 @@ _R, _H, _T = Effect.RETURN, Effect.HOLD, Effect.TELL
 
 RULES: Mapping[str, Rule] = MappingProxyType({
     "structure": Rule("Something is missing, superfluous or unknown; a skip without reason: told.", _R, structure),
+    "minor": Rule("Of a record that, as somebody says, shows a minor.", _H, minor),
     "dwell": Rule("Faster than anybody looks; held if tasks overlap or no time is known.", _R, dwell, ("min_dwell_s",)),
     "parallel": Rule("The browser claims more time than has passed: several tasks were open.", _T, parallel),
     "idle": Rule("Open for longer than anybody looks.", _T, idle, ("max_idle_s",)),
@@ -70,7 +71,7 @@ def inspect(answers: Sequence[Answer], settings: QualitySection, annotate: Annot
 
     Args:
         answers: all answers, in any order.
-        settings: thresholds, and which rules are off or only warn.
+        settings: thresholds, and which rules are ignored or only warn.
         annotate: what else the recipe says of annotation.
 
     Returns:
@@ -78,7 +79,7 @@ def inspect(answers: Sequence[Answer], settings: QualitySection, annotate: Annot
         annotators as a whole comes last.
 
     Raises:
-        UserError: `off` or `warn` names no rule.
+        UserError: `ignore` or `warn` names no rule.
     """
     _require_known(settings)
     case = Case(in_order(answers), settings, annotate)
@@ -86,14 +87,14 @@ def inspect(answers: Sequence[Answer], settings: QualitySection, annotate: Annot
     found = [
         (found.whole, 0 if found.whole else place[found.answer.uid], _finding(rule, found, settings))
         for rule in RULES
-        if rule not in settings.off
+        if rule not in settings.ignore
         for found in RULES[rule].find(case)
     ]
     return [finding for *_, finding in sorted(found, key=lambda item: item[:2])]
 
 
 def _require_known(settings: QualitySection) -> None:
-    for key, names in (("off", settings.off), ("warn", settings.warn)):
+    for key, names in (("ignore", settings.ignore), ("warn", settings.warn)):
         for name in names:
             if name not in RULES:
                 raise UserError(f"annotate.quality.{key}: there is no rule '{name}'.{did_you_mean(name, RULES)}")

@@ -1,12 +1,13 @@
 """Structure: what the interface asks for and cannot enforce, since a server accepts anything."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 
 from mmtt.regions import REGIONS
 
 from ..answers import Answer
-from ..protocols import DIFFICULTIES, FALSE_POSITIVE, FLAGS, MATCHES, VERDICTS, VISIBLE, StageName, View, stage
+from ..protocols import DIFFICULTIES, FALSE_POSITIVE, FLAGS, MATCHES, MINOR, VERDICTS, VISIBLE, StageName, View, stage
 from .finding import Case, Effect, Found
 
 # Nothing was written, or a template was left unfilled. Round brackets are people's own.
@@ -20,6 +21,7 @@ _UNFILLED = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+_SPACES = {"U+0009", "U+000A", "U+000D", "U+200D", "U+FEFF"}
 _MARKS = " \t\n.,;:!?-–—_…·*#'\"()。，；：！？、"
 
 
@@ -30,7 +32,7 @@ def structure(case: Case) -> Iterator[Found]:
             yield from _skipped(answer)
             continue
         faults = _verified(answer) if answer.stage == StageName.VERIFY else _judged(answer)
-        for variant, detail in (*_strangers(answer), *faults):
+        for variant, detail in (*_strangers(answer), *_unprintable(answer), *faults):
             yield Found(answer, detail, variant=variant)
 
 
@@ -45,6 +47,13 @@ def _strangers(answer: Answer) -> Iterator[tuple[str, str]]:
     found = sorted({*answer.regions, *answer.missed} - set(REGIONS)) + sorted(set(answer.flags) - set(known))
     if found:
         yield "stranger", f"none of the choices: {', '.join(map(repr, found))}"
+
+
+def _unprintable(answer: Answer) -> Iterator[tuple[str, str]]:
+    """Control and format characters: what turns a line around, rings a bell, or is not seen at all."""
+    found = {f"U+{ord(c):04X}" for c in answer.text if unicodedata.category(c) in ("Cc", "Cf", "Co", "Cn")} - _SPACES
+    if found:
+        yield "unprintable", f"characters that nobody sees: {', '.join(sorted(found))}"
 
 
 def _verified(answer: Answer) -> Iterator[tuple[str, str]]:
@@ -70,6 +79,14 @@ def _of_visible(answer: Answer) -> Iterator[tuple[str, str]]:
         yield "placeholder", "the text is a placeholder, or holds one"
     if answer.stage == StageName.DESCRIBE and answer.difficulty not in range(1, DIFFICULTIES + 1):
         yield "difficulty", f"difficulty is {answer.difficulty!r}"
+
+
+def minor(case: Case) -> Iterator[Found]:
+    """Where somebody says that a record shows a minor, all that was said of it waits until a person has looked."""
+    records = {answer.record_id for answer in case.answers if MINOR in answer.flags}
+    for answer in case.answers:
+        if answer.record_id in records:
+            yield Found(answer, f"somebody says that record {answer.record_id} shows a minor")
 
 
 def self_verified(case: Case) -> Iterator[Found]:

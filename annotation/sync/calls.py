@@ -23,6 +23,10 @@ class Ambiguous(UserError):
     """A write whose answer did not arrive: it may have been done, or not."""
 
 
+class Refused(UserError):
+    """The server does not want what it was told (400)."""
+
+
 class ServerFault(UserError):
     """The server answers that it failed (500), and does so every time."""
 
@@ -83,7 +87,7 @@ def _told(url: str, what: str, project: int | None) -> Iterator[None]:
     try:
         yield
     except ApiError as error:
-        kind = ServerFault if error.status_code == 500 else UserError
+        kind = {400: Refused, 500: ServerFault}.get(error.status_code or 0, UserError)
         raise kind(_sentence(url, what, error, project)) from None  # its text holds the server's headers
     except httpx.HTTPError as error:
         hint = "Is it running (`mmtt annotate serve DIR`), and is this its address? Nothing is lost."

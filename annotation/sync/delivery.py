@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mmtt.errors import UserError
 from mmtt.executors import Executor
 from mmtt.manifest import shard_paths
 from mmtt.progress import Progress, silent
@@ -14,6 +15,7 @@ from ..desk import Desk
 from ..pictures import Wanted
 from ..tasks import Task
 from . import projects
+from .calls import Refused
 from .push import Answered, Difference, Queue, difference, push
 from .studio import Studio
 
@@ -96,9 +98,17 @@ def _send(delivery: Delivery, name: str, queue: Sequence[Task], answered: Answer
     setup = projects.setup(name, desk.recipe.name, desk.settings.protocol, desk.settings.language, shown)
     project = projects.ensure(studio, desk.log, setup, desk.marker, recreate=options.recreate)
     if gallery.folder is not None:
-        studio.serve_folder(project.id, gallery.folder)
+        _serve(studio, project.id, gallery.folder)
     target = Queue(name, studio, desk.log, project, gallery.base, progress)
     return push(target, queue, answered, retire=options.retire)
+
+
+def _serve(studio: Studio, number: int, folder: str) -> None:
+    try:
+        studio.serve_folder(number, folder)
+    except Refused as error:
+        hint = "`mmtt annotate serve DIR` shows those of its own dataset; --pictures-url names others."
+        raise UserError(f"{studio.url} cannot show pictures out of {folder}. {hint}") from error
 
 
 def _shown_name(desk: Desk, name: str) -> str | None:

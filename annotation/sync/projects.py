@@ -121,6 +121,7 @@ def _refresh(studio: Studio, project: Project, wanted: Setup) -> None:
         for name, before, now in (
             ("label_config", project.config, wanted.config),
             ("expert_instruction", project.instruction, wanted.instruction),
+            ("title", project.title, wanted.title),
         )
         if before.strip() != now.strip()
     }

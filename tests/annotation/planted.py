@@ -140,7 +140,7 @@ def case(*answers: Answer, **thresholds: Any) -> Case:
 def found(rule: str, *answers: Answer, **thresholds: Any) -> list[Finding]:
     """Return what one rule finds; nobody need be examined."""
     others = tuple(name for name in RULES if name != rule)
-    return inspect(answers, QualitySection(off=others, **thresholds), UNEXAMINED)
+    return inspect(answers, QualitySection(ignore=others, **thresholds), UNEXAMINED)
 
 
 def make_answer(number: int = 0, annotator: str = "ann", **changes: Any) -> Answer:

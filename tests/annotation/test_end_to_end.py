@@ -38,7 +38,7 @@ ANNOTATE = {
     "overlap_share": 0.1,
     "qualification_tasks": 4,
     "qualification_score": 0.5,
-    "quality": {"off": ["dwell", "parallel", "pasted", "drift"], "min_checks": 3},
+    "quality": {"ignore": ["dwell", "parallel", "pasted", "drift"], "min_checks": 3},
 }
 COPIED = "The edge of the face has a strange border that does not look right to me at all."
 
@@ -236,7 +236,15 @@ def reports_are_joined(world):
     made = read_table(world.root / "reports" / "reports.parquet", Report)
     refused = read_table(world.root / "reports" / "rejections.parquet", Rejection)
     assert {row.text_origin for row in made} == {"template"}
-    assert {row.code for row in refused} <= {"returned", "held", "doubted", "skipped", "disputed"}
+    assert {row.code for row in refused} <= {
+        "returned",
+        "held",
+        "doubted",
+        "skipped",
+        "disputed",
+        "none_visible",
+        "abandoned",
+    }
     ranks = Counter(row.record_id for row in made if row.rank == 0)
     assert set(ranks.values()) == {1} and set(ranks) == {row.record_id for row in made}
     joined = [*attach(read(world.root / "forged"), made, {})]

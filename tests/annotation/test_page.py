@@ -227,12 +227,12 @@ def test_rules_are_counted_with_their_effect_and_examples(busy):
 
 
 def test_a_rule_that_is_off_or_warns_says_so(tmp_path):
-    layout = dataset(tmp_path / "tiny", quality={"off": ["words"], "warn": ["dwell"]})
+    layout = dataset(tmp_path / "tiny", quality={"ignore": ["words"], "warn": ["dwell"]})
     enrol(layout, person("ann", 1))
     pull(layout, [Said(describing(push(layout))[0], 1, MORNING, {}, seconds=5.0)])
     with open_desk(layout.root) as desk:
         found = {hits.name: hits for hits in rules(desk, Exhibits(desk))}
-    assert (found["words"].effect, found["dwell"].effect, found["dwell"].told) == ("off", "tell", 1)
+    assert (found["words"].effect, found["dwell"].effect, found["dwell"].told) == ("ignored", "tell", 1)
 
 
 def test_examples_are_of_different_annotators_and_drawn_alike():

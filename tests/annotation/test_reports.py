@@ -13,7 +13,7 @@ from mmtt.shards import read_table, write_table
 from tests.annotation import desks
 from tests.annotation.planted import report as sentence
 
-QUIET = {"off": ["dwell", "parallel", "pasted"]}
+QUIET = {"ignore": ["dwell", "parallel", "pasted"]}
 
 
 def written(root):

@@ -11,7 +11,7 @@ NAMED = {"regions": ("nose",), "report": "Looks like Tom Hanks; the nose is blur
 @pytest.fixture
 def named(tmp_path):
     """A dataset with one report that names somebody, and the report's uid."""
-    layout = desks.dataset(tmp_path / "data", photos=2, overlap=1, quality={"off": ["dwell", "parallel", "pasted"]})
+    layout = desks.dataset(tmp_path / "data", photos=2, overlap=1, quality={"ignore": ["dwell", "parallel", "pasted"]})
     desks.enrol(layout, desks.person("ann", 1), desks.person("ben", 2))
     task = next(task for task in desks.push(layout) if task.project == "describe")
     return layout.root, desks.answer(layout, task, by=1, **NAMED)

@@ -130,7 +130,7 @@ def test_nothing_comes_of_nothing():
 
 
 def test_a_rule_that_is_off_finds_nothing():
-    assert {f.rule for f in inspect(rusher(), QualitySection(off=("dwell",)), SETTINGS)} == set()
+    assert {f.rule for f in inspect(rusher(), QualitySection(ignore=("dwell",)), SETTINGS)} == set()
 
 
 def test_a_rule_that_warns_only_tells():
@@ -138,7 +138,7 @@ def test_a_rule_that_warns_only_tells():
     assert {(f.rule, f.effect) for f in findings} == {("dwell", "tell")}
 
 
-@pytest.mark.parametrize("key", ["off", "warn"])
+@pytest.mark.parametrize("key", ["ignore", "warn"])
 def test_an_unknown_rule_is_named_with_the_nearest(key):
     with pytest.raises(UserError, match=rf"annotate.quality.{key}: there is no rule 'dwel'. Did you mean 'dwell'\?"):
         inspect([], QualitySection(**{key: ("dwel",)}), SETTINGS)
@@ -159,12 +159,12 @@ def test_only_descriptions_are_judged_by_their_words_but_for_names():
 
 
 def test_the_table_explains_every_rule_and_names_keys_that_exist():
-    assert len(RULES) == 21
+    assert len(RULES) == 22
     keys = {*QualitySection.model_fields, *type(SETTINGS).model_fields}
     for rule in RULES.values():
         assert rule.finds.endswith(".") and set(rule.keys) <= keys
     named = {key for rule in RULES.values() for key in rule.keys}
-    assert set(QualitySection.model_fields) - named == {"off", "warn", "rework_rounds"}
+    assert set(QualitySection.model_fields) - named == {"ignore", "warn", "rework_rounds"}
 
 
 def test_every_rule_speaks_english_and_chinese():

@@ -5,6 +5,7 @@ import pytest
 
 from annotation.answers import Kind
 from annotation.protocols import VERDICTS
+from annotation.quality import Effect
 from tests.annotation.planted import MORNING, found, make_answer, verification
 
 EMPTY = {"regions": (), "text": "", "difficulty": None}
@@ -179,3 +180,24 @@ def test_only_the_author_works_a_report_over():
 def test_what_the_log_noticed_is_held():
     (finding,) = found("tampered", make_answer(signals=("edited_by_another",)), make_answer(1))
     assert (finding.effect, finding.detail) == ("hold", "the log noticed: edited_by_another")
+
+
+def test_a_minor_holds_all_that_was_said_of_the_record():
+    flagged = make_answer(0, "a", flags=("minor",), verdict="unusable", regions=(), text="")
+    same = replace(make_answer(0, "b"), uid="same")
+    other = make_answer(1, "b")
+    held = found("minor", flagged, same, other)
+    assert {(f.uid, f.effect) for f in held} == {(flagged.uid, Effect.HOLD), ("same", Effect.HOLD)}
+    assert found("minor", make_answer(flags=("recognisable", "distressing"))) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["the nose \x00 is red", "a bell \x07 rings", "\x1b[31mred nose", "\u202eesrever nose"]
+)
+def test_characters_that_nobody_sees_go_back(text):
+    (finding,) = found("structure", make_answer(text=text))
+    assert finding.effect is Effect.RETURN and "U+" in finding.detail
+
+
+def test_line_breaks_and_joined_emoji_are_fine():
+    assert found("structure", make_answer(text="The nose\n\tis blurred at its tip \U0001f468\u200d\U0001f469.")) == []
