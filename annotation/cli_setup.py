@@ -9,6 +9,8 @@ from mmtt.errors import UserError
 from mmtt.layout import locate
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The dataset's directory.")]
+Url = Annotated[str | None, typer.Option("--url", help="The server, else LABEL_STUDIO_URL, else the one of `serve`.")]
+AnyVersion = Annotated[bool, typer.Option("--any-version", help="Try a server that this was not tested with.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
