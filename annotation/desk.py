@@ -110,7 +110,8 @@ class Desk:
     @cached_property
     def standing(self) -> Standing:
         """Where every answer stands, and what has to be asked next."""
-        gone = {person.pseudonym for person in self.people.persons if person.status != people.ACTIVE}
+        active = {person.pseudonym for person in self.people.persons if person.status == people.ACTIVE}
+        gone = {answer.annotator for answer in self.answers} - active  # strangers' accounts as well
         rejected = {event.subject for event in self.log.events("rejected")}
         current = [answer for answer in self.answers if self.is_current(answer)]
         return standing.standing(current, self.findings, self.settings, self.recipe.seed, gone, rejected)

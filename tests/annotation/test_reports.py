@@ -1,15 +1,21 @@
 from dataclasses import replace
+from statistics import median
 
 import pytest
+import yaml
 
 from annotation import reports
 from annotation.desk import open_desk
 from annotation.people import load
 from mmtt.errors import UserError
-from mmtt.manifest import read
+from mmtt.executors import serial
+from mmtt.manifest import read, read_columns
+from mmtt.progress import silent
+from mmtt.recipe import Recipe
 from mmtt.record import Rejection
 from mmtt.reports import DWELL_EDGES_S, Report, attach, region_vector
 from mmtt.shards import read_table, write_table
+from pipelines.forge import forge
 from tests.annotation import desks
 from tests.annotation.planted import report as sentence
 
@@ -100,3 +106,26 @@ def test_what_was_derived_stands_beside_the_same_words_only(layout):
     again, _ = written(layout.root)
     assert [row.derived_text for row in again[:2]] == ["译文", None]
     assert [row.text for row in again] == [row.text for row in made]
+
+
+def test_a_record_that_is_gone_costs_its_own_reports_only(layout):
+    made, _ = written(layout.root)
+    strict = yaml.safe_load(layout.recipe.read_text(encoding="utf-8"))
+    changes = [row["change_mean"] for row in read_columns(layout.forged, ["change_mean"])]
+    strict["forge"]["gate"] = {"min_change_mean": median(changes)}
+    layout.recipe.write_text(yaml.safe_dump(strict), encoding="utf-8")
+    forge(layout, Recipe.load(layout.recipe), serial, silent)
+    again, refused = written(layout.root)
+    assert 0 < len(again) < len(made)
+    gone = {row.record_id for row in made} - {row.record_id for row in again}
+    assert {row.record_id for row in refused if row.code == "record_gone"} == gone
+    desks.push(layout)  # and nothing more is asked about it
+    with open_desk(layout.root) as desk:
+        assert not gone & {task.record_id for task in desks.due(desk)}
+
+
+def test_a_sound_report_of_nothing_is_a_row_too(layout):
+    task = next(task for task in desks.push(layout) if task.project == "describe")
+    desks.answer(layout, task, by=2, verdict="none_visible", regions=(), report="", difficulty=None)
+    _, refused = written(layout.root)
+    assert ("none_visible", task.record_id) in {(row.code, row.record_id) for row in refused}

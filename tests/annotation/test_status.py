@@ -89,6 +89,14 @@ def test_a_strangers_account_is_told(layout):
     assert person_of(layout, "account-77").answers == 1
 
 
+def test_a_strangers_bad_answer_is_asked_of_somebody_else_and_stops_nothing(layout):
+    task = describing(push(layout))[0]
+    answer(layout, task, by=77, report="Too short.")
+    with open_desk(layout.root) as desk:
+        assert desk.standing.wasted == {task.key: 1} and list(desk.standing.returned) == []
+        assert {t.project for t in desks.due(desk)} == {"describe"}
+
+
 def test_a_skipped_answer_is_asked_again(layout):
     tasks = describing(push(layout))
     pull(layout, [Said(tasks[0], 1, later(0), {}, skipped=True)])
