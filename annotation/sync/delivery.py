@@ -74,8 +74,9 @@ def deliver(delivery: Delivery) -> dict[str, Difference]:
     """Push what is open, or with `dry_run` only tell; return what is different, by the name of each project.
 
     Raises:
-        UserError: the server refuses or keeps failing, or a project was deleted there.
+        UserError: the server refuses or keeps failing, a project was deleted there, or the protocol was changed.
     """
+    _require_same_protocol(delivery.desk)
     queues: dict[str, list[Task]] = defaultdict(list)
     for task in due(delivery.desk):
         queues[task.project].append(task)
@@ -83,6 +84,14 @@ def deliver(delivery: Delivery) -> dict[str, Difference]:
         queues.setdefault(name, [])
     act, answered = _tell if delivery.options.dry_run else _send, _answered(delivery.desk)
     return {name: act(delivery, name, queues[name], answered) for name in sorted(queues)}
+
+
+def _require_same_protocol(desk: Desk) -> None:
+    """A project shows one protocol's pictures, and reports under two are two datasets."""
+    before = {facts["protocol"] for facts in history.tasks(desk.log).values()} - {desk.settings.protocol}
+    if before:
+        told = f"People were asked under the protocol '{min(before)}', the recipe now says '{desk.settings.protocol}'."
+        raise UserError(f"{told} Set it back, or build another dataset for the other protocol.")
 
 
 def _tell(delivery: Delivery, name: str, queue: Sequence[Task], answered: Answered) -> Difference:

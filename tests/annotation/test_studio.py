@@ -118,3 +118,12 @@ def test_on_the_command_line_each_of_these_is_one_sentence_and_nothing_is_lost(t
         assert "e" * 40 not in done.stderr and server.token not in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
     assert log.read_bytes() == before
+
+
+def test_another_protocol_after_people_were_asked_is_refused(tmp_path, server):
+    layout = desks.dataset(tmp_path / "data", photos=2)
+    desks.push(layout)
+    layout.recipe.write_text(layout.recipe.read_text().replace("annotate:", "annotate:\n  protocol: paper"))
+    there = {"LABEL_STUDIO_URL": server.url, "LABEL_STUDIO_API_KEY": server.token}
+    done = command("push", str(layout.root), "--dry-run", **there)
+    assert done.returncode == 2 and "asked under the protocol 'blind_then_verified'" in done.stderr
