@@ -31,7 +31,13 @@ EXTRAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "facexlib": ("facexlib", "torch"),
         "onnx": ("onnxruntime",),
         "diffusion": ("accelerate", "diffusers", "torch", "transformers"),
+        "annotation": ("httpx", "label-studio-sdk", "markdown-it-py", "rapidfuzz"),
+        "translation": ("safetensors", "sentencepiece", "torch", "transformers"),
     }
+)
+# Packages that are imported under another name than the one they are installed under.
+_MODULES: Mapping[str, str] = MappingProxyType(
+    {"label-studio-sdk": "label_studio_sdk", "markdown-it-py": "markdown_it"}
 )
 # Manipulators that an extra is for.
 NEEDS: Mapping[str, str] = MappingProxyType(
@@ -128,7 +134,7 @@ def _optional(name: str, deep: bool) -> Finding:
 def _import_fault(name: str) -> str:
     try:
         with redirect_stdout(sys.stderr):  # some greet on import, and standard output may be read by a machine
-            import_module(name)
+            import_module(_MODULES.get(name, name))
     except Exception as error:  # a package that does not fit another may raise anything
         return f"{_version(name)} is installed, but cannot be imported: {type(error).__name__}: {error}"
     return ""
