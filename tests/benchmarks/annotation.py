@@ -7,6 +7,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from annotation.log import Log, New
 from annotation.protocols import StageName, View
 from annotation.server.serve import running
 from annotation.sync import projects
+from annotation.sync import pull as sync_pull
 from annotation.sync.projects import Setup, setup
-from annotation.sync.pull import pull
+from annotation.sync.pull import LOOK_BACK, pull
 from annotation.sync.push import Answered, Queue, push
 from annotation.sync.studio import Studio
 from annotation.tasks import Task, key_of
@@ -42,7 +44,11 @@ def main(count: int = TASKS) -> None:
         told("full reconcile, all answers new", lambda: pull(studio, answered, "answered", full=True))
         told("full reconcile, nothing new", lambda: pull(studio, answered, "answered", full=True))
         change(studio, answered)
-        told(f"incremental pull after {CHANGES} changes", lambda: pull(studio, answered, "answered"))
+        told(f"{CHANGES} changes, all tasks made just now", lambda: pull(studio, answered, "answered"))
+        change(studio, answered)
+        # As it is ever after: what was made more than `LOOK_BACK` ago is not listed again.
+        sync_pull.LOOK_BACK = timedelta(0)
+        told(f"{CHANGES} changes, all tasks older than {LOOK_BACK}", lambda: pull(studio, answered, "answered"))
         answered.close()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"  peak memory of this process, everything above: {peak:.0f} MiB (goal < 1024)")
@@ -102,7 +108,8 @@ def change(studio: Studio, log: Log) -> None:
     ids = [remote.id for remote in studio.index(number)[:CHANGES]]
     for exported in studio.export(number, ids):
         for task in exported:
-            studio.api.annotations.update(id=task["annotations"][0]["id"], lead_time=99.0)
+            annotation = task["annotations"][0]
+            studio.api.annotations.update(id=annotation["id"], lead_time=annotation["lead_time"] + 1)
 
 
 if __name__ == "__main__":
