@@ -11,7 +11,6 @@ from mmtt.errors import UserError
 from mmtt.record import MASTER, SCHEMA_VERSION, Column, Record, text
 from mmtt.regions import REGIONS
 
-TEXT_ORIGINS = ("human", "human_translated", "human_edited", "model", "template")
 DWELL_EDGES_S = (0, 30, 60, 90, 120, 180, 300, 600)
 
 

@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
     created: int
     retired: int
     reopened: int
-    changed: int  # another name or language
+    changed: int  # another name
     unlisted: int  # have an account, but no row in the roster: left as they are
     credentials: Path  # where the first passwords of the created ones are
 
@@ -127,7 +127,7 @@ def _require_same_server(people: People, there: Mapping[str, int], url: str) -> 
 
 
 def _noted(people: People, wanted: Sequence[Wanted], draw: random.Random, day: str) -> People:
-    """Add who is new, and take over names and languages; who is new and retired never had an account."""
+    """Add who is new, and take over names; who is new and retired never had an account."""
     known = {person.email: person for person in people.persons if person.email}
     for row in wanted:
         person = known.get(row.email)
