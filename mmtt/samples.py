@@ -1,0 +1,244 @@
+"""Samples: the rows that count for training and scores, each with its split, group and texts, but without its pixels.
+
+A dataset's own folders are joined here (shards, gates, splits, reports), and nowhere else; a released folder holds the
+same facts in the rows themselves.
+"""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from mmtt.errors import UserError
+from mmtt.files import file_sha256
+from mmtt.ids import digest
+from mmtt.layout import Layout
+from mmtt.manifest import MANIFEST, Manifest, passed, shard_paths
+from mmtt.masks import MaskRule
+from mmtt.record import MASTER, Assignment
+from mmtt.regions import REGIONS, sayable
+from mmtt.reports import Report, require_same_bytes
+from mmtt.shards import Shard, read_table
+
+SPLITS = ("train", "validation", "test")
+_COLUMNS = (
+    "record_id", "variant", "image_sha256", "target_id", "group_id", "manipulation", "manipulator", "mask_rule",
+    "mask_share", "regions", "region_shares", "landmark_scheme", "parsed_regions",
+    "split", "report", "report_regions", "text_origin",
+)  # fmt: skip
+
+
+class Reference(NamedTuple):
+    """One text about a record: the text, the regions that its author chose, who wrote it, its language (BCP 47)."""
+
+    text: str
+    regions: tuple[str, ...]
+    text_origin: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row that can be trained on or scored.
+
+    group: what a bootstrap draws and a split keeps together: records tied by a person or by near-duplicate photos.
+    manipulation, manipulator: family and program; None if pristine.
+    regions: share of each region inside the mask, 0–1. sayable: the words that this face's landmarks or parsing
+        outline. references: its texts, the one that stands for the record first; a degraded variant has its master's.
+    shard, row_group, row: where the row lies.
+    """
+
+    record_id: str
+    variant: str
+    image_sha256: str
+    split: str
+    group: str
+    manipulation: str | None
+    manipulator: str | None
+    mask_share: float
+    regions: Mapping[str, float]
+    sayable: tuple[str, ...]
+    references: tuple[Reference, ...]
+    shard: Path
+    row_group: int
+    row: int
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Record and variant: what a prediction answers."""
+        return self.record_id, self.variant
+
+    @property
+    def manipulated(self) -> bool:
+        """Whether the picture was forged."""
+        return self.manipulation is not None
+
+
+def read_samples(
+    root: Path, *, variants: Sequence[str] = (MASTER,), pristine: bool = False, inexact: bool = False
+) -> list[Sample]:
+    """Return the samples of a dataset or of a released folder, in the order in which they lie.
+
+    Records that a gate refused are left out.
+
+    Args:
+        root: a dataset's directory (recipe, `forged/`, `plan/`), or one folder of released shards with its manifest.
+        variants: which variants; `master` is the undegraded one.
+        pristine: whether pristine faces come too, with an empty mask.
+        inexact: whether full-frame learned edits come (`null_edit`), whose mask is a threshold over noise.
+
+    Raises:
+        UserError: no dataset, an unfinished one, no such variant, no splits, or reports about other pictures.
+        SchemaError: shards of another schema.
+    """
+    joined = _of_dataset(root) if (root / "forged").is_dir() else _of_release(root)
+    found = [sample for sample, rule in joined if _wanted(sample, rule, variants, pristine, inexact)]
+    for variant in variants:
+        if not any(sample.variant == variant for sample in found):
+            raise UserError(f"{root} holds no records of variant '{variant}'. `mmtt degrade {root}` makes variants.")
+    return found
+
+
+def _wanted(sample: Sample, rule: str, variants: Sequence[str], pristine: bool, inexact: bool) -> bool:
+    known = sample.variant in variants and (sample.manipulated or pristine)
+    return known and (inexact or rule != MaskRule.NULL_EDIT)
+
+
+def digest_of(root: Path) -> str:
+    """Return the digest of everything that `read_samples` reads of a folder: shards, splits, reports. 64 hex digits."""
+    layout = Layout(root)
+    folders = [folder for folder in _folders(root) if (folder / MANIFEST).is_file()]
+    shards = [[folder.name, info.name, info.sha256] for folder in folders for info in Manifest.load(folder).shards]
+    tables = [path for path in (layout.splits, _reports_path(root)) if path.is_file()]
+    return digest([sorted(shards), [[path.name, file_sha256(path)] for path in tables]])
+
+
+def _folders(root: Path) -> list[Path]:
+    layout = Layout(root)
+    return [layout.pristine, layout.forged, layout.degraded] if layout.forged.is_dir() else [root]
+
+
+def _reports_path(root: Path) -> Path:
+    return root / "reports" / "reports.parquet"
+
+
+def _of_dataset(root: Path) -> Iterator[tuple[Sample, str]]:
+    layout = Layout(root)
+    split_of = {row.record_id: row for row in read_table(layout.splits, Assignment)}
+    accepted = passed(layout.forged)
+    folders = [folder for folder in (layout.pristine, layout.forged) if shard_paths(folder)]
+    folders += [layout.degraded] if (layout.degraded / MANIFEST).is_file() else []
+    placed = [(place, row) for folder in folders for place, row in _rows(folder)]
+    texts = _texts(root, {row["record_id"]: row["image_sha256"] for _, row in placed if row["variant"] == MASTER})
+    for place, row in placed:
+        if row["manipulation"] is not None and row["record_id"] not in accepted:
+            continue
+        assigned = split_of.get(row["target_id"] or row["record_id"])
+        if assigned is None:
+            raise UserError(f"{layout.splits} assigns no split to record {row['record_id']}. Run `mmtt plan {root}`.")
+        texts_of = texts.get(row["record_id"], ())
+        yield _sample(row, place, assigned.split, assigned.component_id, texts_of), row["mask_rule"]
+
+
+def _of_release(root: Path) -> Iterator[tuple[Sample, str]]:
+    if not (root / MANIFEST).is_file():
+        raise UserError(f"{root} is neither a built dataset (no forged/) nor a folder of shards (no {MANIFEST}).")
+    texts: dict[str, tuple[Reference, ...]] = {}
+    placed = list(_rows(root))
+    for _, row in placed:
+        if row["report"] is not None:
+            words = [word for word, said in zip(REGIONS, row["report_regions"] or (), strict=False) if said]
+            texts[row["record_id"]] = (Reference(row["report"], tuple(words), row["text_origin"] or "", "en"),)
+    for place, row in placed:
+        if row["split"] not in SPLITS:
+            raise UserError(f"Record {row['record_id']} in {place[0]} is in no split. Name a dataset, or a release.")
+        texts_of = texts.get(row["record_id"], ())
+        yield _sample(row, place, row["split"], row["group_id"], texts_of), row["mask_rule"]
+
+
+def _rows(folder: Path) -> Iterator[tuple[tuple[Path, int, int], dict[str, Any]]]:
+    for path in shard_paths(folder):
+        shard = Shard(path)
+        for group in range(shard.groups):
+            for number, row in enumerate(shard.group(group, _COLUMNS).to_pylist()):
+                yield (path, group, number), row
+
+
+def _texts(root: Path, image_sha256: Mapping[str, str]) -> dict[str, tuple[Reference, ...]]:
+    path = _reports_path(root)
+    if not path.is_file():
+        return {}
+    reports = sorted(read_table(path, Report), key=lambda report: report.rank)
+    require_same_bytes(reports, image_sha256)
+    found: dict[str, list[Reference]] = defaultdict(list)
+    for report in reports:
+        reference = Reference(report.text, tuple(report.regions), report.text_origin, report.language)
+        found[report.record_id].append(reference)
+    return {record_id: tuple(texts) for record_id, texts in found.items()}
+
+
+def _sample(
+    row: Mapping[str, Any], place: tuple[Path, int, int], split: str, group: str, references: tuple[Reference, ...]
+) -> Sample:
+    known = {*sayable(row["landmark_scheme"]), *row["parsed_regions"]}
+    return Sample(
+        record_id=row["record_id"],
+        variant=row["variant"],
+        image_sha256=row["image_sha256"],
+        split=split,
+        group=group,
+        manipulation=row["manipulation"],
+        manipulator=row["manipulator"],
+        mask_share=row["mask_share"],
+        regions=dict(zip(row["regions"], row["region_shares"], strict=True)),
+        sayable=tuple(word for word in REGIONS if word in known),
+        references=references,
+        shard=place[0],
+        row_group=place[1],
+        row=place[2],
+    )
+
+
+class Rows:
+    """Fetches some columns of samples' rows; the row groups last used stay in memory."""
+
+    def __init__(self, columns: Sequence[str], *, kept_groups: int = 4) -> None:
+        self._columns, self._kept = tuple(columns), kept_groups
+        self._shards: dict[Path, Shard] = {}
+        self._groups: OrderedDict[tuple[Path, int], pa.Table] = OrderedDict()
+
+    def __call__(self, sample: Sample) -> dict[str, Any]:
+        """Return the columns of one sample's row; pictures as the bytes that are stored."""
+        table = self._group(sample.shard, sample.row_group)
+        row = {name: table.column(name)[sample.row].as_py() for name in self._columns}
+        return {name: value["bytes"] if _is_picture(value) else value for name, value in row.items()}
+
+    def _group(self, path: Path, number: int) -> pa.Table:
+        key = (path, number)
+        if key not in self._groups:
+            if path not in self._shards:
+                self._shards[path] = Shard(path)
+            self._groups[key] = self._shards[path].group(number, self._columns)
+            while len(self._groups) > self._kept:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end(key)
+        return self._groups[key]
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"bytes", "path"}
+
+
+def of_split(samples: Iterable[Sample], split: str) -> list[Sample]:
+    """Return the samples of one split, in their order.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = [sample for sample in samples if sample.split == split]
+    if not found:
+        raise UserError(f"No sample is in split '{split}'; a dataset has {', '.join(SPLITS)}.")
+    return found
