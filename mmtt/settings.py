@@ -49,7 +49,8 @@ def _sentence(fault: Any, model: type[BaseModel]) -> str:
         return f"'{key}' is {fault['input']!r}.{did_you_mean(str(fault['input']), expected)}"
     if fault["type"] == "missing":
         return f"'{key}' is missing."
-    return f"'{key}' is {_short(fault['input'])}: {message[:1].lower()}{message[1:]}."
+    end = "" if message.endswith((".", "?")) else "."
+    return f"'{key}' is {_short(fault['input'])}: {message[:1].lower()}{message[1:]}{end}"
 
 
 def _short(value: Any) -> str:

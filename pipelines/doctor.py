@@ -33,6 +33,9 @@ EXTRAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "diffusion": ("accelerate", "diffusers", "torch", "transformers"),
         "annotation": ("httpx", "label-studio-sdk", "markdown-it-py", "rapidfuzz"),
         "translation": ("safetensors", "sentencepiece", "torch", "transformers"),
+        "baselines": ("safetensors", "sentencepiece", "tensorboard", "torch", "transformers"),
+        "meteor": ("pycocoevalcap",),
+        "demo": ("gradio",),
     }
 )
 # Packages that are imported under another name than the one they are installed under.
