@@ -18,7 +18,8 @@ from mmtt import __version__, weights
 from mmtt.check import require_dataset, verify_all
 from mmtt.errors import UserError
 from mmtt.manifest import MANIFEST, Manifest
-from mmtt.record import SCHEMA_VERSION
+from mmtt.progress import for_person
+from mmtt.record import MASTER, SCHEMA_VERSION
 from mmtt.schema import card_table
 from mmtt.shards import Shard, read_footer
 
@@ -33,7 +34,7 @@ shards_app = typer.Typer(help="Look inside shards.", no_args_is_help=True)
 app.add_typer(shards_app, name="shards")
 
 
-APPLICATIONS = ("pipelines", "annotation")
+APPLICATIONS = ("pipelines", "annotation", "baselines")
 
 
 def application(name: str) -> ModuleType:
@@ -93,6 +94,44 @@ def _shard_folders(directory: Path) -> list[Path]:
     if not folders:
         raise UserError(f"{directory} has no manifest.json, nor has a folder in it. Run `mmtt build` to its end first.")
     return folders
+
+
+@app.command("score")
+def score_command(
+    predictions: Annotated[
+        Path, typer.Argument(metavar="PREDICTIONS", help="A folder with predictions.jsonl, or such a file.")
+    ],
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset, or one folder of released shards.")],
+    split: Annotated[str, typer.Option(help="Which split has to be answered.")] = "test",
+    variant: Annotated[list[str] | None, typer.Option(help="Which variants; by default masters alone.")] = None,
+    pristine: Annotated[bool, typer.Option(help="Whether pristine faces have to be answered, too.")] = False,
+    inexact: Annotated[bool, typer.Option(help="Whether edits count whose mask is a threshold over noise.")] = False,
+    masks: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the predicted masks lie.")] = None,
+    origin_ids: Annotated[bool, typer.Option(help="Whether image_id is the id that an imported sample had.")] = False,
+    trivial: Annotated[bool, typer.Option(help="Whether the trivial baselines are scored beside.")] = True,
+    meteor: Annotated[bool, typer.Option(help="Whether METEOR is computed, by Java; minutes.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write scores.json, .parquet, .md, .tex.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score predictions strictly, beside the trivial baselines, with intervals."""
+    from mmtt import scoreboard  # what it needs would slow every other command down
+
+    board, rows = scoreboard.run(
+        predictions,
+        dataset,
+        split=split,
+        variants=variant or (MASTER,),
+        pristine=pristine,
+        inexact=inexact,
+        masks=masks,
+        by_origin=origin_ids,
+        trivial_too=trivial,
+        meteor=meteor,
+        progress=for_person("Scoring"),
+    )
+    if out is not None:
+        scoreboard.write(board, rows, out)
+    typer.echo(board.to_json() if as_json else scoreboard.summary(board))
 
 
 @shards_app.command("inspect")

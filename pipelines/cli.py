@@ -87,19 +87,25 @@ def build(
 ) -> None:
     """Ingest, plan, forge, and write the overview."""
     layout, parsed = open_dataset(recipe)
-    _build(layout, parsed, workers, as_json)
+    _finish(_build(layout, parsed, workers, as_json), as_json)
 
 
 def demo(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to build it.")] = Path("demo"),
     workers: Workers = 2,
+    reports: Annotated[bool, typer.Option("--reports", help="Write a template text about every forgery.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Build a small dataset from public-domain portraits and drawn people, and show it."""
     from .demo import prepare
+    from .template_reports import write_template_reports
 
     layout = prepare(directory, executor(workers))
-    _build(layout, Recipe.load(layout.recipe), workers, as_json)
+    done = _build(layout, Recipe.load(layout.recipe), workers, as_json)
+    if reports and done[-1].stage == "forge":
+        written = write_template_reports(layout)
+        typer.echo(f"reports: {written} template texts, which no person wrote", err=as_json)
+    _finish(done, as_json)
 
 
 def overview(directory: Directory) -> None:
@@ -177,7 +183,7 @@ def _overview(layout: Layout) -> Path:
     return write_overview(layout)
 
 
-def _build(layout: Layout, recipe: Recipe, workers: int, as_json: bool) -> None:
+def _build(layout: Layout, recipe: Recipe, workers: int, as_json: bool) -> list[_Outcome]:
     """Run the stages in turn; one that refuses more than is tolerated is the last."""
     done = [_run_ingest(layout, recipe, workers)]
     if not done[-1].too_many:
@@ -189,7 +195,7 @@ def _build(layout: Layout, recipe: Recipe, workers: int, as_json: bool) -> None:
         page = _overview(layout)
         if not as_json:
             typer.echo(f"open {page}")
-    _finish(done, as_json)
+    return done
 
 
 def _finish(done: list[_Outcome], as_json: bool) -> None:

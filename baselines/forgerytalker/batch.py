@@ -21,18 +21,23 @@ class Batch:
     """
 
     keys: tuple[tuple[str, str], ...]
-    pixels_BCHW: Tensor  # noqa: N815 - the suffix names the axes
-    mask_BHW: Tensor  # noqa: N815
-    regions_BR: Tensor  # noqa: N815
-    manipulated_B: Tensor  # noqa: N815
+    pixels_BCHW: Tensor
+    mask_BHW: Tensor
+    regions_BR: Tensor
+    manipulated_B: Tensor
     reports: tuple[str, ...]
-    weight_B: Tensor  # noqa: N815
+    weight_B: Tensor
 
     def to(self, device: torch.device | str) -> Self:
         """Return the same batch with its tensors on a device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         moved = {name: v.to(device, non_blocking=True) for name, v in moved.items() if isinstance(v, Tensor)}
         return replace(self, **moved)
+
+    def pin_memory(self) -> Self:
+        """Return the same batch in page-locked memory, from which it reaches a GPU while that computes."""
+        pinned = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: v.pin_memory() for name, v in pinned.items() if isinstance(v, Tensor)})
 
     def __len__(self) -> int:
         return len(self.keys)

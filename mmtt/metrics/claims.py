@@ -1,0 +1,40 @@
+"""Grounding: whether the regions that a predicted text calls wrong lie under the true mask.
+
+`mmtt.lexicon.claimed` reads the claims, `mmtt.grounding.ground` judges them. Precision and recall are means over the
+reports of forged samples in which they have a value. Hallucinated: claimed words without support, omitted: edited
+regions that no claim accounts for; both counts per report. A report that was promised and not given claims nothing: its
+precision and recall are zero, and every edited region is omitted.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from mmtt import lexicon
+from mmtt.grounding import ground
+from mmtt.metrics.truth import LANGUAGE
+from mmtt.samples import Sample
+
+EDITED_FROM = 0.05  # share of a region inside the mask from which it counts as edited
+
+
+class Claims(NamedTuple):
+    """How one text fits one mask; see `mmtt.grounding.Grounding`. hallucinated, omitted: how many words."""
+
+    precision: float | None
+    recall: float | None
+    hallucinated: int
+    omitted: int
+
+
+@lru_cache(maxsize=4096)
+def claimed(report: str) -> tuple[str, ...]:
+    """Return the regions that an English report calls wrong; baselines repeat theirs thousands of times."""
+    return lexicon.claimed(report, LANGUAGE)
+
+
+def ground_report(report: str | None, sample: Sample) -> Claims:
+    """Judge a predicted text, or the lack of one, against the sample's true mask."""
+    words = claimed(report) if report is not None else ()
+    fit = ground(words, sample.regions, min_share=EDITED_FROM, sayable=sample.sayable)
+    precision = 0.0 if report is None else fit.precision
+    return Claims(precision, fit.recall, len(fit.unsupported), len(fit.omitted))
