@@ -181,9 +181,10 @@ class TrainingConfig(Section):
         return self
 
 
-# The losses that each stage knows; a weight of 0, or none, leaves one out.
+# The losses that each stage knows; a weight of 0, or none, leaves one out. The paper has no `patches`: the mask on the
+# prompter's patch grid, without which a prompter that starts from nothing does not find out where to look.
 LOSSES: dict[str, tuple[str, ...]] = {
-    "prompter": ("regions",),
+    "prompter": ("regions", "patches"),
     "stage1": ("masked_words", "report", "mask", "contrast", "verdict"),
     "stage2": ("report", "mask", "verdict"),
 }

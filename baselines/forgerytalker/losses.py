@@ -47,6 +47,11 @@ def mask_loss(logits_BHW: Tensor, mask_BHW: Tensor, *, single_sigmoid: bool = Tr
     return loss_B + dice(logits_BN.sigmoid(), truth_BN) if with_dice else loss_B
 
 
+def patch_loss(logits_Bhw: Tensor, mask_BHW: Tensor) -> Tensor:
+    """Return the mask loss on the patch grid, against the share of each patch that was altered: B."""
+    return mask_loss(logits_Bhw, functional.adaptive_avg_pool2d(mask_BHW[:, None], logits_Bhw.shape[1:])[:, 0])
+
+
 def token_loss(logits_BTK: Tensor, labels_BT: Tensor) -> Tensor:
     """Return the mean cross-entropy over each sample's tokens; labels of -100 do not count, nor samples of them: B."""
     loss_BT = functional.cross_entropy(

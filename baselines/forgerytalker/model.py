@@ -38,7 +38,7 @@ from .backbone import ask, backbone
 from .batch import Batch
 from .config import LOSSES, STAGES, Config, GenerationConfig, ModelConfig, Part
 from .language import prompts, regions_of
-from .losses import mask_loss, region_loss, verdict_loss
+from .losses import mask_loss, patch_loss, region_loss, verdict_loss
 from .mask_decoder import MaskDecoder, ShownMask
 from .prompter import ForgeryPrompter, HeatMap, Suspicion
 from .stage1 import Pretraining
@@ -58,20 +58,20 @@ class Predicted:
     used_BR: bool, the regions that mask and report were prompted with. reports: one text each.
     """
 
-    mask_BHW: Tensor  # noqa: N815 - the suffix names the axes
-    regions_BR: Tensor  # noqa: N815
-    verdict_B: Tensor | None  # noqa: N815
-    used_BR: Tensor  # noqa: N815
+    mask_BHW: Tensor
+    regions_BR: Tensor
+    verdict_B: Tensor | None
+    used_BR: Tensor
     reports: tuple[str, ...]
 
 
 class _Seen(NamedTuple):
     """A picture with the regions that are suspected in it, and what the Q-Former's queries say of both."""
 
-    image_BSV: Tensor  # noqa: N815
-    used_BR: Tensor  # noqa: N815
+    image_BSV: Tensor
+    used_BR: Tensor
     questions: list[str]
-    queries_BQD: Tensor  # noqa: N815
+    queries_BQD: Tensor
 
 
 def build(config: Config, tokens: Tokens) -> ForgeryTalker:
@@ -198,7 +198,11 @@ class ForgeryTalker(nn.Module):
             UserError: a report that is too long, or in a language without a lexicon.
         """
         if stage == "prompter":
-            return {"regions": region_loss(self.prompter(batch.pixels_BCHW).logits_BR, batch.regions_BR)}
+            said = self.prompter(batch.pixels_BCHW)
+            return {
+                "regions": region_loss(said.logits_BR, batch.regions_BR),
+                "patches": patch_loss(said.altered_Bhw, batch.mask_BHW),
+            }
         told_BR = batch.regions_BR > 0 if regions == "truth" else None
         seen = self._see(batch.pixels_BCHW, told_BR, self._suspect(batch.pixels_BCHW, told_BR))
         mask_BHW = self._mask(seen)

@@ -24,10 +24,11 @@ from .config import PrompterConfig
 
 
 class Suspicion(NamedTuple):
-    """What the prompter says: logits of the regions, B×R, and their maps on the patch grid, B×R×h×w, if it has any."""
+    """What the prompter says: logits of the regions, of altered patches, and maps of the regions, if it has any."""
 
-    logits_BR: Tensor  # noqa: N815
-    maps_BRhw: Tensor | None  # noqa: N815
+    logits_BR: Tensor
+    altered_Bhw: Tensor
+    maps_BRhw: Tensor | None
 
 
 class ForgeryPrompter(nn.Module):
@@ -61,6 +62,7 @@ class ForgeryPrompter(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.hidden)
         self.head = nn.Linear(config.hidden, len(REGIONS))
+        self.altered = nn.Linear(config.hidden, 1)
 
     def forward(self, pixels_BCHW: Tensor) -> Suspicion:
         """Return what is suspected in pictures, float32 as CLIP's."""
@@ -80,11 +82,12 @@ class ForgeryPrompter(nn.Module):
         return block(tokens_BND)
 
     def _said(self, tokens_BND: Tensor) -> Suspicion:
+        altered_Bhw = self.altered(tokens_BND[:, 1:])[..., 0].float().unflatten(1, (self.side, self.side))
         if not self.maps:
-            return Suspicion(self.head(tokens_BND[:, 0]).float(), None)
+            return Suspicion(self.head(tokens_BND[:, 0]).float(), altered_Bhw, None)
         maps_BRN = self.head(tokens_BND[:, 1:]).float().transpose(1, 2)
         logits_BR = maps_BRN.logsumexp(-1) - math.log(maps_BRN.shape[-1])
-        return Suspicion(logits_BR, maps_BRN.unflatten(-1, (self.side, self.side)))
+        return Suspicion(logits_BR, altered_Bhw, maps_BRN.unflatten(-1, (self.side, self.side)))
 
 
 class HeatMap(nn.Module):

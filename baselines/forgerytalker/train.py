@@ -113,7 +113,7 @@ class Told(NamedTuple):
     norm: float
     real: int
     keys: tuple[tuple[str, str], ...]
-    losses_KB: Tensor  # noqa: N815 - the suffix names the axes
+    losses_KB: Tensor
 
 
 def train_step(job: Job, learner: Learner, batch: Batch) -> Told:

@@ -2,9 +2,9 @@
 
 Values agree with `pycocoevalcap` on its own tokens (`mmtt.metrics.ptb`), quirks included:
 
-- BLEU-1 to 4 (Papineni et al., ACL 2002) of a corpus: the closest reference length counts, the shorter of two as close.
+- BLEU-1 to 4 (Papineni et al., ACL 2002) of a corpus: the closest reference length counts, the shorter of two equals.
 - ROUGE-L (Lin, 2004), β = 1.2: the best precision and the best recall of all references, which may be different ones.
-- CIDEr-D (Vedantam et al., CVPR 2015), n = 4, σ = 6, without stemming. In how many samples an n-gram is found is counted
+- CIDEr-D (Vedantam et al., CVPR 2015), n = 4, σ = 6, no stemming. In how many samples an n-gram is found is counted
   in the references at hand: CIDEr depends on the set, and is 0 for a set of one sample. The length penalty compares
   numbers of bigrams. Those counts stay as they are under a bootstrap and in parts of the set.
 
@@ -21,6 +21,7 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +30,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from mmtt.errors import UserError
 from mmtt.metrics.ptb import tokenize
 from mmtt.words import base, words
 
@@ -82,7 +84,7 @@ def caption_scores(
 
 
 def bleu(counts: Floats) -> Floats:
-    """Return BLEU-1 to 4, float64 …×4 of 0–1, for sums of `CaptionScores.counts`, float64 …×9: a row for each corpus."""
+    """Return BLEU-1 to 4, float64 …×4 of 0–1, for sums of `CaptionScores.counts`, float64 …×9, one a corpus."""
     matched, found, closest = np.split(counts, [ORDERS, 2 * ORDERS], axis=-1)
     precision = np.cumprod((matched + _TINY) / (found + _SMALL), axis=-1) ** (1 / np.arange(1, ORDERS + 1))
     ratio = (found[..., :1] + _TINY) / (closest + _SMALL)
@@ -103,6 +105,9 @@ def meteor(candidates: Sequence[str | None], references: Sequence[Sequence[str]]
     """Return METEOR 1.5 (Denkowski & Lavie, 2014) of an English corpus, 0–1; None where `meteor_missing` says why.
 
     The program of `pycocoevalcap` computes it from its own sums over samples: the value is no mean, and has no parts.
+
+    Raises:
+        UserError: the program stopped.
     """
     jar = _meteor_jar()
     if meteor_missing() or not jar or not candidates:
@@ -122,6 +127,8 @@ def meteor(candidates: Sequence[str | None], references: Sequence[Sequence[str]]
             return float([first, *(process.stdout.readline().decode() for _ in sums)][-1])
         finally:
             process.kill()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
 
 
 def _meteor_jar() -> Path | None:
@@ -137,9 +144,12 @@ def _meteor_text(text: str) -> str:
 
 
 def _asked(stdin: IO[bytes], stdout: IO[bytes], line: str) -> str:
-    stdin.write(f"{line}\n".encode())
-    stdin.flush()
-    return stdout.readline().decode().strip()
+    with suppress(BrokenPipeError):  # it gives no answer then, either
+        stdin.write(f"{line}\n".encode())
+        stdin.flush()
+    if not (answer := stdout.readline().decode().strip()):
+        raise UserError("METEOR's Java program stopped; it needs 2 GB of memory")
+    return answer
 
 
 def _flat(lists: Iterable[Iterable[str]]) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""The tokeniser against Stanford's. To make `tests/golden/ptb.json` again, with Java: `python tests/mmtt/test_ptb.py`."""
+"""The tokeniser against Stanford's. `python tests/mmtt/test_ptb.py` makes `tests/golden/ptb.json` again, with Java."""
 
 import json
 import random
@@ -29,7 +29,9 @@ def recombined(count: int, seed: int) -> list[str]:
     pieces = sorted({piece for text in json.loads(GOLDEN.read_text()) for piece in text.split(" ") if len(piece) < 30})
     pieces = [piece for piece in pieces if not set(piece) & set("\n\r\v\f\u2028\u2029Σ")]
     separators = ("", " ", " ", ", ", "-", ". ")
-    return ["".join(rng.choice(pieces) + rng.choice(separators) for _ in range(rng.randint(2, 12))) for _ in range(count)]
+    return [
+        "".join(rng.choice(pieces) + rng.choice(separators) for _ in range(rng.randint(2, 12))) for _ in range(count)
+    ]
 
 
 def differences(texts: list[str], expected: list[str]) -> list[tuple[str, str, str]]:
@@ -59,7 +61,8 @@ def test_a_line_separator_is_a_space(separator):
 
 
 @pytest.mark.parametrize(
-    "text", ["a-" * 5000, "<a " + "b " * 5000, "@" * 5000, "a." * 5000, "'" * 5000, "1 " * 5000, "a@" * 3000, "&" * 5000]
+    "text",
+    ["a-" * 5000, "<a " + "b " * 5000, "@" * 5000, "a." * 5000, "'" * 5000, "1 " * 5000, "a@" * 3000, "&" * 5000],
 )
 def test_a_hostile_text_is_read_in_seconds(text):
     from mmtt.metrics.ptb import tokenize
