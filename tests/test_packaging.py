@@ -20,6 +20,9 @@ NEEDED = (
     "annotation/server/constraints.txt",
     "annotation/templates/annotation.html.j2",
     "annotation/translation/prompts.yaml",
+    "baselines/forgerytalker/configs/tiny.yaml",
+    "baselines/forgerytalker/templates/card.md.j2",
+    "baselines/forgerytalker/templates/demo.css",
 )
 
 

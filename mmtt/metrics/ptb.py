@@ -80,6 +80,7 @@ _A = r"(?:['’]|\x92|&apos;)"  # an apostrophe
 _AA = r"(?:['’‘‛\x91\x92`]|&apos;)"  # what passes for one inside a word
 _LETTER = rf"(?:[{_L}{_set(ptb_characters.MARKS)}\xad]|(?i:&[aeiou](?:acute|grave|uml);))"
 _WORD = rf"{_LETTER}(?:{_LETTER}|[{_D}])*+(?:[.!?]{_LETTER}(?:{_LETTER}|[{_D}])*+)*+"
+_PART = rf"(?:{_LETTER}|[{_D}])++"
 _CLITIC = "(?i:[msd]|re|ve|ll)"
 _PIECE = rf"(?:[dDoOlL]{_AA}[{_LD}])?[{_LD}]+"
 _THING = rf"{_PIECE}(?:[-_֊‐‑]{_PIECE})*"
@@ -175,8 +176,8 @@ _RULES = [
     _rule("A-Za-z", rf"(?i){'|'.join(sorted(_ASSIMILATED))}", _apart),
     _rule("A-Za-z", rf"([A-Za-z])\.{_SPACES}{_OPENING}", _keep),
     _rule(
-        rf"{_LD}\xad",
-        rf"([{_LD}\xad]+(?:\.[{_LD}\xad]+)*\.(?i:{_any(_EXTENSIONS)}))(?=[{_BLANK}\x85.!?,])",
+        _WORDS + _D,
+        rf"({_PART}(?:\.{_PART})*\.(?i:{_any(_EXTENSIONS)}))(?=[{_BLANK}\x85.!?,])",
         _leave,
     ),
     _rule(_WORDS, _WORD, _keep),
@@ -211,6 +212,7 @@ _RULES = [
     _rule("A-Za-z", r"(?:[A-Za-z]\.)+|[A-Za-z](?:\.[A-Za-z])+", _keep),
     _rule("A-Za-z", _FIRMS, _keep),
     _rule("A-Za-z", _LOOSES, _keep),
+    _rule("pP", rf"((?i:pt[ey])\.)[{_BLANK}](?i:ltd|lim)", _keep),
     _rule("A-Za-z", rf"((?i:{_any(_BEFORE_NUMBERS)})\.)[{_BLANK}]?[{_D}]", _keep),
     _rule("A-Z", r"([A-Z]+(?:(?:[+&]|&amp;)[A-Z]+)++\.)[,;:、]|[A-Z]+(?:(?:[+&]|&amp;)[A-Z]+)+", _entity),
     _rule("Cc", r"[Cc]\+\+|[Cc]#", _keep),
