@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from mmtt.errors import MissingDependency
-
 from . import cli_use
 
 
@@ -42,13 +40,9 @@ def train(
     from .forgerytalker import config as configs
 
     settings = configs.load(config)
-    try:
+    with cli_use.extra_told("Training"):
         from .forgerytalker.learner import Means
         from .forgerytalker.train import train as run_training
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in cli_use.NEEDED:
-            raise
-        raise MissingDependency(f"Training needs {error.name}: pip install 'mmtt[baselines]'.") from error
     means = Means(workers, fsdp, compiled, wandb, checkpoint_every)
     summaries = []
     for summary in run_training(dataset, run, settings, means, stage):

@@ -1,5 +1,7 @@
 """The commands that use a trained model: argument parsing, progress and summaries, nothing else."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from .forgerytalker.export import Trained
     from .forgerytalker.predict import Asked
 
-NEEDED = ("safetensors", "torch", "transformers", "tokenizers", "sentencepiece")
+_NEEDED = ("safetensors", "torch", "transformers", "tokenizers", "sentencepiece")
 
 Model = Annotated[Path, typer.Argument(metavar="RUN", help="A run, or the folder of an exported model.")]
 Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset, or one folder of released shards.")]
@@ -52,7 +54,7 @@ def predict(
     workers: Workers = 2,
 ) -> None:
     """Write what a model says of a split: masks, regions, reports. Killed, it goes on where it was."""
-    trained, asked = _load(run, stage), _asked(split, variant, pristine, regions)
+    asked, trained = _asked(split, variant, pristine, regions), _load(run, stage)
     from .forgerytalker.predict import predict as run_it
 
     made = run_it(trained, dataset, out, asked, batch=batch, workers=workers, progress=for_person("Predicting"))
@@ -73,7 +75,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Predict a split where that was not done yet, score it beside the trivial baselines, and print the table."""
-    trained, asked = _load(run, stage), _asked(split, variant, pristine, regions)
+    asked, trained = _asked(split, variant, pristine, regions), _load(run, stage)
     from mmtt.scoreboard import summary
 
     from .forgerytalker.evaluate import evaluate as run_it
@@ -123,18 +125,26 @@ def demo(
         typer.echo("Ended.")
 
 
-def _load(run: Path, stage: str | None) -> "Trained":
+@contextmanager
+def extra_told(what: str) -> Iterator[None]:
+    """Make a sentence of a module that is not installed; one of our own that is missing is a bug."""
     try:
-        from .forgerytalker.export import load
+        yield
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in NEEDED:
+        if (error.name or "").split(".")[0] not in _NEEDED:
             raise
-        raise MissingDependency(f"The baseline needs {error.name}: pip install 'mmtt[baselines]'.") from error
+        raise MissingDependency(f"{what} needs {error.name}: pip install 'mmtt[baselines]'.") from error
+
+
+def _load(run: Path, stage: str | None) -> "Trained":
+    with extra_told("The baseline"):
+        from .forgerytalker.export import load
     return load(run, stage)
 
 
 def _asked(split: str, variant: list[str] | None, pristine: bool | None, regions: str | None) -> "Asked":
-    from .forgerytalker.predict import Asked, region_words
+    with extra_told("The baseline"):
+        from .forgerytalker.predict import Asked, region_words
 
     return Asked(
         split, tuple(variant) if variant else None, pristine, None if regions is None else region_words(regions)

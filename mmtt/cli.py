@@ -116,6 +116,8 @@ def score_command(
     """Score predictions strictly, beside the trivial baselines, with intervals."""
     from mmtt import scoreboard  # what it needs would slow every other command down
 
+    if out is not None and out.exists() and not out.is_dir():
+        raise UserError(f"--out names {out}, which is not a folder.")
     board, rows = scoreboard.run(
         predictions,
         dataset,

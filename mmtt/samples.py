@@ -7,7 +7,9 @@ same facts in the rows themselves.
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from sys import intern
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -16,7 +18,7 @@ from mmtt.errors import UserError
 from mmtt.files import file_sha256
 from mmtt.ids import digest
 from mmtt.layout import Layout
-from mmtt.manifest import MANIFEST, Manifest, passed, shard_paths
+from mmtt.manifest import MANIFEST, Manifest, passed, read_columns, shard_paths
 from mmtt.masks import MaskRule
 from mmtt.record import MASTER, Assignment
 from mmtt.regions import REGIONS, sayable
@@ -26,8 +28,7 @@ from mmtt.shards import Shard, read_table
 SPLITS = ("train", "validation", "test")
 _COLUMNS = (
     "record_id", "variant", "image_sha256", "target_id", "group_id", "manipulation", "manipulator", "mask_rule",
-    "mask_share", "regions", "region_shares", "landmark_scheme", "parsed_regions",
-    "split", "report", "report_regions", "text_origin",
+    "mask_share", "regions", "region_shares", "landmark_scheme", "parsed_regions", "split",
 )  # fmt: skip
 
 
@@ -44,7 +45,8 @@ class Reference(NamedTuple):
 class Sample:
     """One row that can be trained on or scored.
 
-    group: what a bootstrap draws and a split keeps together: records tied by a person or by near-duplicate photos.
+    group: what a bootstrap draws and a split keeps together: records tied by a person or by near-duplicate photos; in a
+        release by a person alone, as far as known.
     manipulation, manipulator: family and program; None if pristine.
     regions: share of each region inside the mask, 0–1. sayable: the words that this face's landmarks or parsing
         outline. references: its texts, the one that stands for the record first; a degraded variant has its master's.
@@ -107,11 +109,28 @@ def _wanted(sample: Sample, rule: str, variants: Sequence[str], pristine: bool, 
     return known and (inexact or rule != MaskRule.NULL_EDIT)
 
 
+def keys_of(root: Path) -> frozenset[tuple[str, str]]:
+    """Return record and variant of every row of a folder that no gate refused, of whatever kind and split."""
+    layout, columns = Layout(root), ("record_id", "variant", "manipulation")
+    accepted = passed(layout.forged) if layout.forged.is_dir() else None
+    folders = [folder for folder in _folders(root) if (folder / MANIFEST).is_file()]
+    rows = (row for folder in folders for row in read_columns(folder, columns))
+    return frozenset(
+        (row["record_id"], row["variant"])
+        for row in rows
+        if accepted is None or row["manipulation"] is None or row["record_id"] in accepted
+    )
+
+
 def digest_of(root: Path) -> str:
-    """Return the digest of everything that `read_samples` reads of a folder: shards, splits, reports. 64 hex digits."""
+    """Return the digest of a folder's shards, splits and reports, 64 hex digits; the folder's own name is no part."""
     layout = Layout(root)
     folders = [folder for folder in _folders(root) if (folder / MANIFEST).is_file()]
-    shards = [[folder.name, info.name, info.sha256] for folder in folders for info in Manifest.load(folder).shards]
+    shards = [
+        [folder.name if folder != root else "", info.name, info.sha256]
+        for folder in folders
+        for info in Manifest.load(folder).shards
+    ]
     tables = [path for path in (layout.splits, _reports_path(root)) if path.is_file()]
     return digest([sorted(shards), [[path.name, file_sha256(path)] for path in tables]])
 
@@ -129,11 +148,10 @@ def _of_dataset(root: Path) -> Iterator[tuple[Sample, str]]:
     layout = Layout(root)
     split_of = {row.record_id: row for row in read_table(layout.splits, Assignment)}
     accepted = passed(layout.forged)
-    folders = [folder for folder in (layout.pristine, layout.forged) if shard_paths(folder)]
+    folders = [layout.pristine, layout.forged]
     folders += [layout.degraded] if (layout.degraded / MANIFEST).is_file() else []
-    placed = [(place, row) for folder in folders for place, row in _rows(folder)]
-    texts = _texts(root, {row["record_id"]: row["image_sha256"] for _, row in placed if row["variant"] == MASTER})
-    for place, row in placed:
+    texts = _texts(root, folders[:2])
+    for place, row in (found for folder in folders for found in _rows(folder)):
         if row["manipulation"] is not None and row["record_id"] not in accepted:
             continue
         assigned = split_of.get(row["target_id"] or row["record_id"])
@@ -147,12 +165,11 @@ def _of_release(root: Path) -> Iterator[tuple[Sample, str]]:
     if not (root / MANIFEST).is_file():
         raise UserError(f"{root} is neither a built dataset (no forged/) nor a folder of shards (no {MANIFEST}).")
     texts: dict[str, tuple[Reference, ...]] = {}
-    placed = list(_rows(root))
-    for _, row in placed:
+    for row in read_columns(root, ["record_id", "report", "report_regions", "text_origin"]):
         if row["report"] is not None:
             words = [word for word, said in zip(REGIONS, row["report_regions"] or (), strict=False) if said]
             texts[row["record_id"]] = (Reference(row["report"], tuple(words), row["text_origin"] or "", "en"),)
-    for place, row in placed:
+    for place, row in _rows(root):
         if row["split"] not in SPLITS:
             raise UserError(f"Record {row['record_id']} in {place[0]} is in no split. Name a dataset, or a release.")
         texts_of = texts.get(row["record_id"], ())
@@ -167,12 +184,14 @@ def _rows(folder: Path) -> Iterator[tuple[tuple[Path, int, int], dict[str, Any]]
                 yield (path, group, number), row
 
 
-def _texts(root: Path, image_sha256: Mapping[str, str]) -> dict[str, tuple[Reference, ...]]:
+def _texts(root: Path, folders: Sequence[Path]) -> dict[str, tuple[Reference, ...]]:
+    """Return the texts about each record; these folders hold the pictures that they must be about."""
     path = _reports_path(root)
     if not path.is_file():
         return {}
     reports = sorted(read_table(path, Report), key=lambda report: report.rank)
-    require_same_bytes(reports, image_sha256)
+    rows = (row for folder in folders for row in read_columns(folder, ["record_id", "image_sha256"]))
+    require_same_bytes(reports, {row["record_id"]: row["image_sha256"] for row in rows})
     found: dict[str, list[Reference]] = defaultdict(list)
     for report in reports:
         reference = Reference(report.text, tuple(report.regions), report.text_origin, report.language)
@@ -180,10 +199,16 @@ def _texts(root: Path, image_sha256: Mapping[str, str]) -> dict[str, tuple[Refer
     return {record_id: tuple(texts) for record_id, texts in found.items()}
 
 
+@lru_cache(maxsize=4096)
+def _sayable(landmark_scheme: str, parsed: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the words in the paper's order; samples share the tuple, of which there are few."""
+    known = {*sayable(landmark_scheme), *parsed}
+    return tuple(word for word in REGIONS if word in known)
+
+
 def _sample(
     row: Mapping[str, Any], place: tuple[Path, int, int], split: str, group: str, references: tuple[Reference, ...]
 ) -> Sample:
-    known = {*sayable(row["landmark_scheme"]), *row["parsed_regions"]}
     return Sample(
         record_id=row["record_id"],
         variant=row["variant"],
@@ -193,8 +218,8 @@ def _sample(
         manipulation=row["manipulation"],
         manipulator=row["manipulator"],
         mask_share=row["mask_share"],
-        regions=dict(zip(row["regions"], row["region_shares"], strict=True)),
-        sayable=tuple(word for word in REGIONS if word in known),
+        regions={intern(word): share for word, share in zip(row["regions"], row["region_shares"], strict=True)},
+        sayable=_sayable(row["landmark_scheme"], tuple(row["parsed_regions"])),
         references=references,
         shard=place[0],
         row_group=place[1],

@@ -19,7 +19,7 @@ from mmtt.metrics.board import LISTED, Board, Faults, Standing, page, tables_of
 from mmtt.metrics.board import summary as summary
 from mmtt.metrics.bootstrap import DRAWS, Estimate, Resampling, estimate
 from mmtt.metrics.captions import meteor_missing
-from mmtt.metrics.predictions import PARTS, Fault, Key, Prediction, Predictions, image_id_of, read_predictions
+from mmtt.metrics.predictions import FAULTS, PARTS, Fault, Key, Prediction, Predictions, image_id_of, read_predictions
 from mmtt.metrics.rows import ScoreRow, lacking, score
 from mmtt.metrics.tables import latex
 from mmtt.metrics.texts import NO_TEXTS, TextScores, text_meteor, text_scores
@@ -33,7 +33,6 @@ MODEL = "model"
 # What the authors' script prints.
 PRESENT_MASKS = ("iou", "precision", "recall")
 PRESENT_TEXTS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider")
-KINDS_OF_FAULT = ("missing", "extra", "doubled", "unreadable")
 _WITH_DETECTION = ("overall", "family", "variant")
 
 
@@ -194,16 +193,16 @@ def _plain(rows: Sequence[ScoreRow], texts: TextScores) -> dict[str, float]:
 def _faults(predictions: Predictions, truth: Truth) -> Faults:
     asked, answered = {sample.key for sample in truth.samples}, predictions.answered()
     foreign = sorted(answered - asked)
-    extra = [key for key in foreign if key[0] not in truth.known]
+    extra = [key for key in foreign if key not in truth.known]
     missing = [sample.key for sample in truth.samples if sample.key not in answered]
     told = [Fault("missing", image_id_of(key), "no line has this id") for key in missing]
-    told += [Fault("extra", image_id_of(key), "the dataset has no such record") for key in extra]
+    told += [Fault("extra", image_id_of(key), "the dataset has no such record or variant") for key in extra]
     told += predictions.faults
-    of_kind = {kind: [fault for fault in told if fault.kind == kind] for kind in KINDS_OF_FAULT}
+    of_kind = {kind: [fault for fault in told if fault.kind == kind] for kind in FAULTS}
     return Faults(
         **{kind: len(faults) for kind, faults in of_kind.items()},
         unasked=len(foreign) - len(extra),
-        listed=tuple(Fault(f.kind, f.where[:80], f.what[:200]) for faults in of_kind.values() for f in faults[:LISTED]),
+        listed=tuple(f._replace(where=f.where[:80]) for faults in of_kind.values() for f in faults[:LISTED]),
     )
 
 

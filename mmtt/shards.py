@@ -25,6 +25,7 @@ FOOTER_KEY = b"mmtt"
 # The Hub's viewer wants about 100 rows and at most 100 MB; small groups also make one donor cheap to fetch.
 ROW_GROUP_ROWS = 100
 ROW_GROUP_BYTES = 16_000_000
+READ_BYTES = 65_536  # read in pieces: a group read whole is first held twice, and fresh pages cost more than calls
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class Shard:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BYTES)
         except FileNotFoundError:
             raise UserError(f"{path} does not exist.") from None
         except (pa.ArrowInvalid, OSError) as error:
@@ -198,7 +199,8 @@ class Shard:
         """Read one row group, migrated to the present schema; `columns` limits what is read."""
         stored = self._file.schema_arrow.names
         wanted = None if columns is None else [name for name in columns if name in stored]
-        table = self._file.read_row_group(index, columns=wanted)
+        # One group is too little to share among threads, and who reads many does it in processes.
+        table = self._file.read_row_group(index, columns=wanted, use_threads=False)
         for version in range(self.version, SCHEMA_VERSION):
             table = MIGRATIONS[version](table)
         expected = list(columns) if columns is not None else arrow_schema(Record).names

@@ -40,6 +40,7 @@ from mmtt.errors import UserError
 from mmtt.faces import Face
 from mmtt.images import Gray, decode_gray, decode_rgb, perceptual_hash
 from mmtt.metrics.claims import EDITED_FROM
+from mmtt.metrics.localization import ALTERED_ABOVE
 from mmtt.metrics.predictions import Key, Prediction
 from mmtt.metrics.ptb import tokenize
 from mmtt.metrics.truth import references_of
@@ -162,7 +163,7 @@ def _mean_masks(train: Sequence[Sample]) -> dict[str | None, Floats]:
 
 def _coverage(rows: Rows, sample: Sample) -> npt.NDArray[np.float32]:
     """Return which share of each cell of the grid a sample's mask covers, float32 grid×grid, 0–1."""
-    mask = (decode_gray(rows(sample)["mask"]) > 127).astype(np.float32)
+    mask = (decode_gray(rows(sample)["mask"]) > ALTERED_ABOVE).astype(np.float32)
     return np.asarray(cv2.resize(mask, (GRID_PX, GRID_PX), interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 

@@ -17,6 +17,8 @@ from mmtt.images import decode_gray
 from mmtt.layout import Layout
 from mmtt.lexicon import claimed
 from mmtt.manifest import passed, shard_paths
+from mmtt.metrics.claims import EDITED_FROM
+from mmtt.metrics.localization import ALTERED_ABOVE
 from mmtt.regions import REGIONS, region_mask
 from mmtt.reports import Report
 from mmtt.shards import read_rows, read_table, write_table
@@ -28,7 +30,6 @@ Part = tuple[str, str | None]  # a region, and its side in the picture: left, ri
 VERSION = 1
 WRITTEN = "2026-11-26"  # the day of this version of the words: today's would make other bytes tomorrow
 MIN_SHARE = 0.3  # of a region inside the mask, for it to be named
-MIN_GROUNDED = 0.05  # below this a region does not count as edited (`mmtt.grounding`)
 MOST = 4  # regions that a text names
 WORDS = (10, 45)  # of a text
 ONE_SIDED = 0.15  # the lesser side has at most this much of the greater: only the greater is named
@@ -94,7 +95,7 @@ def told(edited: Mapping[str, float], wording: Wording) -> tuple[str, ...]:
     Of parts that lie in one another one is named: the lip where its surface changed, else the mouth; the eye, not its
     pupil; the skin only where nothing else was edited as much.
     """
-    real = {word: share for word, share in edited.items() if share >= MIN_GROUNDED}
+    real = {word: share for word, share in edited.items() if share >= EDITED_FROM}
     found = {word: share for word, share in real.items() if share >= MIN_SHARE} or dict(
         sorted(real.items(), key=lambda item: -item[1])[:1]
     )
@@ -111,7 +112,7 @@ def told(edited: Mapping[str, float], wording: Wording) -> tuple[str, ...]:
 def _sides(row: Mapping[str, Any], words: Sequence[str]) -> dict[str, str | None]:
     """Return for each region on which side of the picture the mask meets it: `left`, `right`, or None for both."""
     face = Face(np.asarray(row["landmarks"], np.float32), row["landmark_scheme"])
-    mask = decode_gray(row["mask"]["bytes"]) > 127
+    mask = decode_gray(row["mask"]["bytes"]) > ALTERED_ABOVE
     right = _right_half(face, (mask.shape[0], mask.shape[1]))
     found: dict[str, str | None] = {}
     for word in words:

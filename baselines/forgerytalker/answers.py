@@ -22,6 +22,7 @@ from mmtt.samples import Rows, Sample
 
 from .config import Config
 from .data.geometry import normalise
+from .memory import shortage_told
 from .model import ForgeryTalker, Predicted
 
 _CHUNKS_AHEAD = 1
@@ -135,13 +136,9 @@ def _predicted(
     model: ForgeryTalker, config: Config, words: Sequence[str] | None, pixels: npt.NDArray[np.float32]
 ) -> Predicted:
     device, told = next(model.parameters()).device, None if words is None else [words] * len(pixels)
-    try:
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.training.precision == "bf16"):
-            return model.predict(torch.from_numpy(pixels).to(device), config.generation, told)
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"{len(pixels)} pictures at once are too many for the memory of {device}. Lower --batch."
-        ) from error
+    short = f"{len(pixels)} pictures at once are too many for the memory of {device}. Lower --batch."
+    with shortage_told(short), torch.autocast(device.type, torch.bfloat16, enabled=config.training.precision == "bf16"):
+        return model.predict(torch.from_numpy(pixels).to(device), config.generation, told)
 
 
 def _answer(predicted: Predicted, place: int, hw: tuple[int, int], sample: Sample) -> Answer:
@@ -154,8 +151,8 @@ def _answer(predicted: Predicted, place: int, hw: tuple[int, int], sample: Sampl
     }
     if predicted.verdict_B is not None:
         keys["verdict"] = float(predicted.verdict_B[place])
-    if not np.isfinite(mask).all():
-        raise UserError(f"The model's mask for record {sample.record_id} is not a number: its weights are broken.")
+    if not (np.isfinite(mask).all() and np.isfinite([*regions, keys.get("verdict", 0)]).all()):
+        raise UserError(f"What the model says of record {sample.record_id} is not a number: its weights are broken.")
     return Answer(soft_mask(mask, hw), keys)
 
 

@@ -110,9 +110,11 @@ def _pretrained(name: str) -> InstructBlipForConditionalGeneration:
         pickled = any(folder.glob("*.bin"))
         why = "its weights only as a pickle, which is never opened" if pickled else "no weights (*.safetensors)"
         raise UserError(f"{folder} holds {why}. Get them as safetensors.")
+    # The library's own default, named: else config.json could name a kernel of the Hub, which would be fetched and run.
+    own: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "sdpa"}
     try:
         model, report = InstructBlipForConditionalGeneration.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **own
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"The weights in {folder} cannot be read; get them again. ({_one_line(error)})") from error

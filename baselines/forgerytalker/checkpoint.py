@@ -86,6 +86,7 @@ def write(folder: Path, state: State, files: Mapping[str, Mapping[str, Tensor]],
     final = folder / f"step-{state.step:06d}"
     temporary = folder / f".{final.name}.{os.getpid()}.tmp"
     if writes:
+        shutil.rmtree(temporary, ignore_errors=True)  # in a container every start may have the same process id
         temporary.mkdir(parents=True)
     for name, tensors in files.items():
         gathered = {key: kept for key, value in tensors.items() if (kept := _kept(value, writes)) is not None}

@@ -15,7 +15,7 @@ from mmtt.record import MASTER
 from mmtt.settings import Section, Share, parse
 
 Positive = Annotated[int, Field(ge=1)]
-Weight = Annotated[float, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 # What a stage may train; everything else is frozen in it.
 Part = Literal["vision", "vision_norm", "qformer", "queries", "language", "mask_decoder", "prompter", "heads"]
 STAGES = ("prompter", "stage1", "stage2")
@@ -39,7 +39,7 @@ class DataConfig(Section):
     size_px: Positive = 224
     crop: tuple[Share, Share] = (0.5, 1.0)
     flip: Literal["sides", "off"] = "sides"
-    variants: tuple[str, ...] = (MASTER,)
+    variants: Annotated[tuple[str, ...], Field(min_length=1)] = (MASTER,)
     pristine: bool = False
     inexact: bool = False
     language: str = "en"
@@ -149,15 +149,23 @@ class StageConfig(Section):
     epochs: Positive
     batch: Positive
     accumulate: Positive = 1
-    lr: Annotated[float, Field(gt=0)]
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     min_lr: Weight = 0.0
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     weight_decay: Weight = 0.05
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    train: tuple[Part, ...]
+    train: Annotated[tuple[Part, ...], Field(min_length=1)]
     regions: Literal["truth", "predicted"] = "predicted"
     loss: dict[str, Weight]
+
+    @model_validator(mode="after")
+    def _learns_something(self) -> Self:
+        if not any(self.loss.values()):
+            raise ValueError("no loss has a weight above 0, so nothing would be learnt")
+        if self.min_lr > self.lr:
+            raise ValueError("'min_lr' is above 'lr'")
+        return self
 
 
 class TrainingConfig(Section):
@@ -170,14 +178,21 @@ class TrainingConfig(Section):
     stage2: StageConfig | None
 
     @model_validator(mode="after")
-    def _known_losses(self) -> Self:
-        for name in STAGES:
-            stage: StageConfig | None = getattr(self, name)
-            for loss in stage.loss if stage else ():
+    def _stages_that_can_learn(self) -> Self:
+        stages = {name: stage for name in STAGES if (stage := getattr(self, name))}
+        if not stages:
+            raise ValueError("every stage is left out, so nothing would be learnt")
+        for name, stage in stages.items():
+            for loss in stage.loss:
                 if loss not in LOSSES[name]:
                     raise ValueError(
                         f"'{name}.loss.{loss}' is no loss of this stage.{did_you_mean(loss, LOSSES[name])}"
                     )
+            # The later stages ask the prompter without a gradient, and its own touches nothing else.
+            if name == "prompter" and set(stage.train) != {"prompter"}:
+                raise ValueError("'prompter.train' is ['prompter']: no other part takes part in that stage")
+            if name != "prompter" and "prompter" in stage.train:
+                raise ValueError(f"'{name}.train' has 'prompter', which learns in its own stage alone")
         return self
 
 
@@ -229,16 +244,16 @@ def load(name: str) -> Config:
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or path.is_file():
-        return _read(path.read_text(encoding="utf-8") if path.is_file() else None, str(path))
+        return _read(path.read_bytes() if path.is_file() else None, str(path))
     if name not in shipped():
         raise UserError(f"No config is called '{name}', and no file.{did_you_mean(name, shipped())}")
-    return _read((resources.files(__package__) / "configs" / f"{name}.yaml").read_text(encoding="utf-8"), name)
+    return _read((resources.files(__package__) / "configs" / f"{name}.yaml").read_bytes(), name)
 
 
-def _read(text: str | None, where: str) -> Config:
-    if text is None:
+def _read(data: bytes | None, where: str) -> Config:
+    if data is None:
         raise UserError(f"{where} does not exist.")
     try:
-        return parse(Config, yaml.safe_load(text), where)
-    except yaml.YAMLError as error:
+        return parse(Config, yaml.safe_load(data.decode("utf-8")), where)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(f"{where} is not YAML: {error}") from error

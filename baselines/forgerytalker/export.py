@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 
 from mmtt.errors import UserError
-from mmtt.files import file_sha256, write_atomically
+from mmtt.files import file_sha256, replacing, write_atomically
 from mmtt.samples import digest_of
 from mmtt.settings import Section, parse
 
@@ -96,10 +96,13 @@ def _of_export(folder: Path, stage: str | None) -> Trained:
     about = _about(folder)
     if stage not in (None, about.stage):
         raise UserError(f"{folder} holds the weights of {about.stage}, not of {stage}.")
-    run = runs.Run.open(folder)
+    run, weights = runs.Run.open(folder), folder / f"{WEIGHTS}.safetensors"
     model = build(run.config, run.tokens)
     checkpoint.put(runs.stored(run, model, about.stage), checkpoint.read(folder, WEIGHTS), folder)
-    return Trained(run, model.eval(), about.stage, about.step, (folder / f"{WEIGHTS}.safetensors",))
+    # After reading, which says more of what is wrong with a file.
+    if file_sha256(weights) != about.weights:
+        raise UserError(f"{weights} has another SHA-256 than {EXPORT} says. Export the run again, or get it again.")
+    return Trained(run, model.eval(), about.stage, about.step, (weights,))
 
 
 def _about(folder: Path) -> Exported:
@@ -139,7 +142,9 @@ def _write(trained: Trained, folder: Path, facts: Facts, scores: Path | None) ->
     run, weights = trained.run, folder / f"{WEIGHTS}.safetensors"
     with torch.no_grad():
         tensors = runs.stored(run, trained.model, trained.stage)
-        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, weights, {"format": "pt"})
+        whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+        with replacing(weights) as temporary:
+            save_file(whole, temporary, {"format": "pt"})
     run.tokens.save(folder / "tokenizers")
     about = Exported.model_validate({"stage": trained.stage, "step": trained.step, "weights": file_sha256(weights)})
     size = sum(tensor.numel() for tensor in checkpoint.tensors_of(trained.model).values())

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from mmtt.errors import MissingDependency
+from mmtt.errors import MissingDependency, UserError
 from mmtt.files import write_atomically
 from mmtt.ids import digest
 
@@ -61,10 +61,18 @@ class Summary(NamedTuple):
 
 
 def summary(run: Path, stage: str) -> Summary:
-    """Return what a run's log tells of a finished stage."""
+    """Return what a run's log tells of a finished stage.
+
+    Raises:
+        UserError: it tells nothing of it.
+    """
     lines = [line for line in read_log(run) if line["stage"] == stage]
     steps, found = [line for line in lines if "loss" in line], [line for line in lines if "validation" in line]
-    first, last = (fmean(line["loss"] for line in steps if line["epoch"] == epoch) for epoch in (0, steps[-1]["epoch"]))
+    if not steps or not found:
+        raise UserError(f"{run / LOG} tells nothing of {stage}, which is finished. Bring it back, or begin a new run.")
+    # Epochs that it does not tell of were lost with a part of the log.
+    ends = steps[0]["epoch"], steps[-1]["epoch"]
+    first, last = (fmean(line["loss"] for line in steps if line["epoch"] == epoch) for epoch in ends)
     seconds, ended = sum(line["seconds"] for line in steps), found[-1]
     return Summary(stage, len(steps), seconds, first, last, ended["validation"], ended["samples"])
 
@@ -95,7 +103,9 @@ class Log:
         for name, value in numbers.items() if self._writer else ():
             self._writer.add_scalar(name, value, record["step"])
         if self._tracker:
-            self._tracker.log({f"{self._stage}/{name}": value for name, value in numbers.items()})
+            # With the step, for the tracker's own count goes on where a killed run is taken up earlier.
+            told = {"step": record["step"], **numbers}
+            self._tracker.log({f"{self._stage}/{name}": value for name, value in told.items()})
 
     def sync(self) -> None:
         """Make what was written outlast a power cut; a checkpoint must not know more than the log."""

@@ -197,20 +197,21 @@ class ForgeryTalker(nn.Module):
         Raises:
             UserError: a report that is too long, or in a language without a lexicon.
         """
-        if stage == "prompter":
-            said = self.prompter(batch.pixels_BCHW)
-            return {
-                "regions": region_loss(said.logits_BR, batch.regions_BR),
-                "patches": patch_loss(said.altered_Bhw, batch.mask_BHW),
-            }
+        wanted = LOSSES[stage] if losses is None else losses
+        known = self._prompter_losses(batch) if stage == "prompter" else self._losses(batch, stage, regions)
+        return {name: loss() for name, loss in known.items() if name in LOSSES[stage] and name in wanted}
+
+    def _prompter_losses(self, batch: Batch) -> dict[str, Callable[[], Tensor]]:
+        said = self.prompter(batch.pixels_BCHW)
+        return {
+            "regions": lambda: region_loss(said.logits_BR, batch.regions_BR),
+            "patches": lambda: patch_loss(said.altered_Bhw, batch.mask_BHW),
+        }
+
+    def _losses(self, batch: Batch, stage: str, regions: str) -> dict[str, Callable[[], Tensor]]:
         told_BR = batch.regions_BR > 0 if regions == "truth" else None
         seen = self._see(batch.pixels_BCHW, told_BR, self._suspect(batch.pixels_BCHW, told_BR))
         mask_BHW = self._mask(seen)
-        wanted = {*LOSSES[stage]} & {*(LOSSES[stage] if losses is None else losses)}
-        known = self._losses(batch, stage, seen, mask_BHW)
-        return {name: loss() for name, loss in known.items() if name in wanted}
-
-    def _losses(self, batch: Batch, stage: str, seen: _Seen, mask_BHW: Tensor) -> dict[str, Callable[[], Tensor]]:
         mends, image_BSV = self.config.mends, seen.image_BSV
         counts_B = torch.tensor([bool(text.strip()) for text in batch.reports], device=image_BSV.device)
         counts_B &= batch.weight_B > 0

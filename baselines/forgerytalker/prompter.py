@@ -102,8 +102,8 @@ class HeatMap(nn.Module):
 
         The highest patch of a suspected region counts 1, whoever suspects it: the prompter or a user.
         """
-        maps_BRhw = maps_BRhw.sigmoid()
-        maps_BRhw = maps_BRhw / maps_BRhw.amax((2, 3), keepdim=True) * used_BR[..., None, None]
+        maps_BRhw = functional.logsigmoid(maps_BRhw)  # logarithms: of a region that nobody suspects, all may round to 0
+        maps_BRhw = (maps_BRhw - maps_BRhw.amax((2, 3), keepdim=True)).exp() * used_BR[..., None, None]
         fitted_BRhw = functional.interpolate(maps_BRhw, (side, side), mode="bilinear", align_corners=False)
         heat_BND = self.project(fitted_BRhw.flatten(2).transpose(1, 2))
         return torch.cat([image_BSD[:, :1], image_BSD[:, 1:] + heat_BND], 1)

@@ -1,7 +1,7 @@
 """Runs: the folder of one training, and how a model comes out of it.
 
 RUN/config.yaml       the whole config; written last when a run begins
-RUN/run.json          the dataset's digest, and the versions it began with
+RUN/run.json          digests of dataset and pretrained weights, and the versions it began with
 RUN/tokenizers/       of Q-Former and language model
 RUN/log.jsonl         one line a step (`logs`)
 RUN/tensorboard/      a folder a stage
@@ -20,7 +20,6 @@ from typing import Any, Self
 import safetensors
 import torch
 import transformers
-import yaml
 from torch import Tensor, nn
 
 import mmtt
@@ -28,13 +27,14 @@ from mmtt.errors import UserError, did_you_mean
 from mmtt.files import write_atomically
 from mmtt.ids import digest
 from mmtt.settings import Section, parse
+from mmtt.weights import sha256
 
 from . import checkpoint
 from . import config as configs
 from .checkpoint import State
 from .config import STAGES, Config, StageConfig
 from .model import ForgeryTalker, build
-from .tokens import Tokens
+from .tokens import Tokens, pretrained_folder
 
 KEPT = 2
 # These come from the pretrained folder again, unless a stage trains them; no checkpoint repeats them.
@@ -46,6 +46,7 @@ class About(Section):
 
     format: int = 1
     dataset: str
+    pretrained: str | None = None
     versions: dict[str, str]
 
 
@@ -69,12 +70,17 @@ class Run:
         """Read what a run is.
 
         Raises:
-            UserError: the folder holds no run, or a damaged one.
+            UserError: the folder holds no run, or a damaged one, or its pretrained weights are others now.
         """
         if not (folder / "config.yaml").is_file():
             raise UserError(f"{folder} holds no run (no config.yaml). Make one with `mmtt baseline train`.")
         config = configs.load(str(folder / "config.yaml"))
         about = _about(folder)
+        if about.pretrained != _pretrained(config):
+            raise UserError(
+                f"'{config.model.pretrained}' holds other weights than those that {folder} began with, and no "
+                "checkpoint repeats them. Bring those back."
+            )
         return cls(folder, config, about.dataset, Tokens.load(folder / "tokenizers"))
 
     @property
@@ -136,9 +142,15 @@ def begin(folder: Path, config: Config, dataset: str, tokens: Callable[[], Token
     if strangers:
         raise UserError(f"{folder} is not empty and no run (it holds {strangers[0]}). Name a new folder.")
     _save_tokens(tokens(), folder / "tokenizers")
-    about = About(dataset=dataset, versions=versions())
+    about = About(dataset=dataset, pretrained=_pretrained(config), versions=versions())
     write_atomically(folder / "run.json", (about.model_dump_json(indent=1) + "\n").encode())
     write_atomically(folder / "config.yaml", config.to_yaml().encode())
+
+
+def _pretrained(config: Config) -> str | None:
+    """Return the digest of the pretrained folder that a config names."""
+    name = config.model.pretrained
+    return sha256(pretrained_folder(name)) if name else None
 
 
 def _save_tokens(tokens: Tokens, folder: Path) -> None:
@@ -230,15 +242,3 @@ def load_model(folder: Path, stage: str | None = None) -> tuple[Config, ForgeryT
     model = build(run.config, run.tokens)
     put_best(run, model, last)
     return run.config, model.eval()
-
-
-def describe(folder: Path) -> dict[str, Any]:
-    """Return what a run is, as plain data: `config`, `dataset` (digest), `versions`, and `stages`, how far each is."""
-    run, about = Run.open(folder), _about(folder)
-    states = {stage: run.state(stage) for stage in run.stages()}
-    return {
-        "config": yaml.safe_load(run.config.to_yaml()),
-        "dataset": run.dataset,
-        "versions": about.versions,
-        "stages": {n: {"steps": s.step, "epochs": s.epoch, "finished": s.finished} for n, s in states.items()},
-    }

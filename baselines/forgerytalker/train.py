@@ -15,8 +15,8 @@ Legend: B samples, K losses.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +36,7 @@ from .config import STAGES, Config
 from .data import Data, open_data
 from .distributed import averaging, joined, whole
 from .learner import Job, Learner, Means, needs_reports, prepare, save, split
+from .memory import shortage_told
 from .optim import learning_rate, set_learning_rate
 from .runs import Run
 from .tokens import tokens_for
@@ -66,7 +67,7 @@ def train(root: Path, folder: Path, config: Config, means: Means, stage: str | N
         with logs.weights_and_biases(project, folder, config.model_dump(mode="json")) as tracker:
             for name in _wanted(run, stage):
                 if not run.state(name).finished:
-                    with _memory_told(run, name):
+                    with shortage_told(_how_to_save_memory(run, name)):
                         run_stage(Job(run, name, root, means, ranks), tracker)
                 if ranks.writes:
                     yield logs.summary(folder, name)
@@ -95,6 +96,7 @@ def run_stage(job: Job, tracker: Any = None) -> None:
                 if state.step % job.means.checkpoint_every == 0 and state.position < len(train_data):
                     save(job, learner, state, log)
             found = validate(job, learner, validation_data)
+            _require_sound(found, job, state)
             state = state.next_epoch(plan.epochs)
             if log:
                 samples = {"train": len(train_data), "validation": len(validation_data)}
@@ -126,6 +128,8 @@ def train_step(job: Job, learner: Learner, batch: Batch) -> Told:
     for number, part in enumerate(parts, 1):
         with averaging(learner.objective, learner.model, number == len(parts)):
             loss, losses_KB = learner.objective(part, ranks.world / real)
+            if not loss.requires_grad:
+                raise UserError(f"No part in '{job.stage}.train' has a say in the losses of that stage. Name others.")
             loss.backward()
         told.append(losses_KB)
     norm = whole(nn.utils.clip_grad_norm_(learner.named.values(), plan.clip_norm or math.inf))
@@ -172,26 +176,28 @@ def _require_finite(told: Told, job: Job, state: State) -> None:
     )
 
 
+def _require_sound(found: Mapping[str, float], job: Job, state: State) -> None:
+    """Stop before weights are kept that predict nothing any more; the last step may have broken them."""
+    bad = [name for name, value in found.items() if not math.isfinite(value)]
+    if bad:
+        raise UserError(
+            f"After epoch {state.epoch + 1} of {job.stage}, the validation's {' and '.join(map(repr, bad))} is no "
+            "finite number. Checkpoints from before are kept: begin a new run with a lower learning rate."
+        )
+
+
 def _named(key: tuple[str, str]) -> str:
     return key[0] if key[1] == MASTER else "@".join(key)
 
 
-@contextmanager
-def _memory_told(run: Run, stage: str) -> Iterator[None]:
-    """Make a sentence of running out of memory; torch has no error of its own for main memory."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        short = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not short and not any(word in str(error) for word in ("can't allocate memory", "not enough memory")):
-            raise
-        plan, checkpointing = run.plan(stage), run.config.training.gradient_checkpointing
-        assert plan is not None
-        also = "" if checkpointing else ", set training.gradient_checkpointing to true"
-        raise UserError(
-            f"Out of memory in {stage} with batches of {plan.batch} in {plan.accumulate} part(s). "
-            f"Raise {stage}.accumulate{also}, or lower {stage}.batch; --fsdp shares the weights among GPUs."
-        ) from error
+def _how_to_save_memory(run: Run, stage: str) -> str:
+    plan, checkpointing = run.plan(stage), run.config.training.gradient_checkpointing
+    assert plan is not None
+    also = "" if checkpointing else ", set training.gradient_checkpointing to true"
+    return (
+        f"Out of memory in {stage} with batches of {plan.batch} in {plan.accumulate} part(s). "
+        f"Raise {stage}.accumulate{also}, or lower {stage}.batch; --fsdp shares the weights among GPUs."
+    )
 
 
 def _wanted(run: Run, stage: str | None) -> Sequence[str]:

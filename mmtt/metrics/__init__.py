@@ -8,11 +8,11 @@
 | grounding precision and recall, hallucinated, omitted regions | `claims` | mean over forged ones |
 | BLEU-1–4, ROUGE-L, CIDEr, METEOR | `captions` | samples with a reference |
 
-Around them: `predictions` reads what models answered, `truth` what a dataset asks, `rows` scores one sample,
-`texts` brings the report scores, `aggregate` sums all to scores of all samples and of parts, `bootstrap` gives
-intervals, `board` and `tables` show them.
+Around them: `predictions` reads what models answered (by way of `json_lines` and `mask_files`), `truth` what a dataset
+asks, `rows` scores one sample, `texts` brings the report scores, `aggregate` sums all to scores of all samples and of
+parts, `bootstrap` gives intervals, `board` and `tables` show them.
 A missing, doubled or unreadable answer scores zero: no overlap, an empty text, no region named, nothing claimed; as a
-verdict or a false alarm the worst there is. `mmtt.scoreboard` runs it all.
+verdict, a false alarm or a count of hallucinated regions the worst there is. `mmtt.scoreboard` runs it all.
 """
 
 from mmtt.metrics.bootstrap import Estimate, Resampling, estimate

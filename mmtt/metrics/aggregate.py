@@ -1,12 +1,15 @@
 """Aggregates: rows of one predictor become scores with intervals, over all samples and over parts of them.
 
 Every score but detection AUC is a function of sums over samples; so it can be computed for all draws of a bootstrap at
-once. A draw in which a score has no value (no sample of the part was drawn) does not count towards its interval.
+once. A draw in which a score has no value (no sample of the part was drawn) does not count towards its interval; a
+score that rests on one group alone has no interval.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +31,7 @@ MEANS = (
     "grounding_precision", "grounding_recall", "hallucinated", "omitted",
 )  # fmt: skip
 DIMENSIONS = ("overall", "family", "region", "area", "variant")
-AREAS = tuple(f"{tenth}–{tenth + 10} %" for tenth in range(0, 100, 10))
+_BASIS = {"pooled_iou": "iou", "region": "named", "bleu": "rouge_l"}  # other scores: which samples they rest on
 
 
 class Part(NamedTuple):
@@ -55,16 +58,21 @@ def parts_of(rows: Sequence[ScoreRow]) -> list[Part]:
     """Return all samples, then the parts by family, edited region, area of the mask and variant.
 
     A family goes with all pristine faces, which its detection AUC needs; a sample is in the part of every region that
-    was edited. Area: ten buckets of the share of the frame that the true mask covers.
+    was edited. Area: deciles, over these forged samples, of the share of the frame that the true mask covers; equal
+    shares are in one decile.
     """
+    edges = np.quantile([row.mask_share for row in rows if row.manipulation is not None] or [0.0], np.arange(11) / 10)
+    areas = [f"{n}: {low:.1%}–{high:.1%}" for n, (low, high) in enumerate(pairwise(edges.tolist()), 1)]
     found: dict[tuple[str, str], list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
         for label in _labels(row):
             found[label].append(place)
+        if row.manipulation is not None:
+            found["area", areas[np.searchsorted(edges[1:-1], row.mask_share, side="right")]].append(place)
     pristine = [place for place, row in enumerate(rows) if row.manipulation is None]
     for (dimension, _), members in found.items():
         members += pristine if dimension == "family" else []
-    return [Part(*label, np.asarray(sorted(found[label]))) for label in sorted(found, key=_order)]
+    return [Part(*label, np.asarray(sorted(found[label]))) for label in sorted(found, key=partial(_order, areas))]
 
 
 def _labels(row: ScoreRow) -> Iterator[tuple[str, str]]:
@@ -73,12 +81,11 @@ def _labels(row: ScoreRow) -> Iterator[tuple[str, str]]:
     if row.manipulation is not None:
         yield "family", row.manipulation
         yield from (("region", word) for word in row.edited)
-        yield "area", AREAS[min(int(row.mask_share * len(AREAS)), len(AREAS) - 1)]
 
 
-def _order(label: tuple[str, str]) -> tuple[int, int, str]:
+def _order(areas: Sequence[str], label: tuple[str, str]) -> tuple[int, int, str]:
     dimension, name = label
-    known = {"region": REGIONS, "area": AREAS}.get(dimension, ())
+    known = {"region": REGIONS, "area": areas}.get(dimension, ())
     return DIMENSIONS.index(dimension), known.index(name) if name in known else 0, name
 
 
@@ -92,7 +99,8 @@ def blocks_of(rows: Sequence[ScoreRow]) -> dict[str, Floats]:
     scored = [row.named is not None and row.referenced is not None for row in rows]
     named = [row.named or () if use else () for row, use in zip(rows, scored, strict=True)]
     true = [row.referenced or () if use else () for row, use in zip(rows, scored, strict=True)]
-    return found | {"regions": region_counts(named, true).reshape(len(rows), -1)}
+    known = np.asarray(scored, np.float64).reshape(-1, 1)
+    return found | {"regions": region_counts(named, true).reshape(len(rows), -1), "#named": known}
 
 
 def mean_block(name: str, values: Sequence[float | None]) -> dict[str, Floats]:
@@ -114,7 +122,12 @@ def draw(
     values = np.concatenate([blocks[name][members] for name in names], axis=1)
     split = np.split(resampling.sums(values, members), widths, axis=1)
     sums = dict(zip(names, split, strict=True))
-    return _scores(sums) | (more(sums) if more else {})
+    found = _scores(sums) | (more(sums) if more else {})
+    for name in found:
+        basis = _BASIS.get(name, _BASIS.get(name.split("_")[0], name))
+        if resampling.groups(members[blocks[f"#{basis}"][members, 0] > 0]) < 2:
+            found[name][1:] = np.nan  # all draws are alike, and say nothing
+    return found
 
 
 def _scores(sums: Mapping[str, Floats]) -> Drawn:

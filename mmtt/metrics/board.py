@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from mmtt.metrics.aggregate import DIMENSIONS, Cell
 from mmtt.metrics.bootstrap import LEVEL, Estimate
-from mmtt.metrics.predictions import Fault
+from mmtt.metrics.predictions import FAULTS, Fault
 from mmtt.metrics.tables import KINDS, Table, by_kind, escape_markdown, markdown
 from mmtt.regions import REGIONS
 
@@ -147,7 +147,7 @@ def _told(board: Board, listed: int) -> Iterator[str]:
     if lacking:
         yield f"Scored zero, since absent or unreadable: {lacking}."
         present = ", ".join(f"{name} {value:.3f}" for name, value in board.present.items())
-        yield f"On the ids present alone, which is no score: {escape_markdown(present)}."
+        yield f"On the ids present alone, which is no score: {escape_markdown(present) or 'nothing'}."
 
 
 def _limits(parts: frozenset[str]) -> Iterator[str]:
@@ -167,9 +167,8 @@ def _wrong(faults: Faults, listed: int) -> Iterator[str]:
     if not faults.any:
         yield "Every sample has exactly one readable answer."
     else:
-        kinds = ("missing", "extra", "doubled", "unreadable")
-        yield "Faults: " + ", ".join(f"{getattr(faults, kind)} {kind}" for kind in kinds) + "."
-        first = [fault for kind in kinds for fault in [f for f in faults.listed if f.kind == kind][:listed]]
+        yield "Faults: " + ", ".join(f"{getattr(faults, kind)} {kind}" for kind in FAULTS) + "."
+        first = [fault for kind in FAULTS for fault in [f for f in faults.listed if f.kind == kind][:listed]]
         for fault in first:
             yield f"- {fault.kind}: {escape_markdown(f'{fault.where}: {fault.what}')}"
     if faults.unasked:

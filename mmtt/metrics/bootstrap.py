@@ -56,7 +56,7 @@ class Resampling:
 
     def groups(self, members: npt.NDArray[np.intp]) -> int:
         """Return how many groups the members belong to."""
-        return len(np.unique(self.of[members]))
+        return int(np.count_nonzero(np.bincount(self.of[members])))
 
 
 def _chunks(counts: npt.NDArray[np.int32]) -> Iterator[Floats]:

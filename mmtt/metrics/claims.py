@@ -2,16 +2,21 @@
 
 `mmtt.lexicon.claimed` reads the claims, `mmtt.grounding.ground` judges them. Precision and recall are means over the
 reports of forged samples in which they have a value. Hallucinated: claimed words without support, omitted: edited
-regions that no claim accounts for; both counts per report. A report that was promised and not given claims nothing: its
-precision and recall are zero, and every edited region is omitted.
+regions that no claim accounts for; both counts per report.
+
+Nobody gains by silence. A text that claims nothing where something was edited has a precision of zero, as an empty mask
+has. A report that was promised and not given has a precision and recall of zero, omits all that was edited, and counts
+as hallucinating what a text that names every region would.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from mmtt import lexicon
-from mmtt.grounding import ground
+from mmtt.grounding import Grounding, ground
 from mmtt.metrics.truth import LANGUAGE
+from mmtt.regions import REGIONS
 from mmtt.samples import Sample
 
 EDITED_FROM = 0.05  # share of a region inside the mask from which it counts as edited
@@ -35,6 +40,11 @@ def claimed(report: str) -> tuple[str, ...]:
 def ground_report(report: str | None, sample: Sample) -> Claims:
     """Judge a predicted text, or the lack of one, against the sample's true mask."""
     words = claimed(report) if report is not None else ()
-    fit = ground(words, sample.regions, min_share=EDITED_FROM, sayable=sample.sayable)
-    precision = 0.0 if report is None else fit.precision
-    return Claims(precision, fit.recall, len(fit.unsupported), len(fit.omitted))
+    fit = _ground(words, sample)
+    silent = report is None or (not words and fit.recall is not None)
+    worst = fit if report is not None else _ground(REGIONS, sample)
+    return Claims(0.0 if silent else fit.precision, fit.recall, len(worst.unsupported), len(fit.omitted))
+
+
+def _ground(words: Sequence[str], sample: Sample) -> Grounding:
+    return ground(words, sample.regions, min_share=EDITED_FROM, sayable=sample.sayable)

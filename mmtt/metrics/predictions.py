@@ -11,23 +11,21 @@
 | `mask_path` | the mask, relative to the folder |
 | `img_path` | the authors' way: without `mask_path`, the mask lies at this path, its suffix replaced by `.png` |
 
-Every key but the first may be absent or null; other keys are ignored. Masks are 8-bit pictures of one channel (of
-three equal ones, too), of any size; above 127 is altered, and a soft mask holds 255 × probability.
+Every key but the first may be absent or null; other keys are ignored; no key stands twice. Masks are pictures as
+`mmtt.metrics.mask_files` reads them, of any size; above 127 is altered, and a soft mask holds 255 × probability.
 What cannot be read is no answer, is listed as a `Fault`, and scores zero.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-import cv2
-import numpy as np
-
 from mmtt.errors import UserError
 from mmtt.images import Gray
+from mmtt.metrics.json_lines import json_lines
+from mmtt.metrics.mask_files import read_mask as read_mask
 from mmtt.record import MASTER
 from mmtt.regions import REGIONS
 
@@ -35,7 +33,9 @@ Key = tuple[str, str]  # record_id, variant
 FILE = "predictions.jsonl"
 MASKS = "masks"
 PARTS = ("mask", "report", "regions", "verdict")
-_MAX_PIXELS = 100_000_000
+FAULTS = ("missing", "extra", "doubled", "unreadable")
+_MAX_REPORT = 20_000  # characters; what is longer than any report would stall the tokeniser
+_MAX_TOLD = 200  # characters of a fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Prediction:
 
 
 class Fault(NamedTuple):
-    """Something that is wrong with predictions: kind (`missing`, `extra`, `doubled`, `unreadable`), where, what."""
+    """Something that is wrong with predictions: kind (one of `FAULTS`), where, what."""
 
     kind: str
     where: str
@@ -70,8 +70,8 @@ class _Line(NamedTuple):
 
 def key_of(image_id: str) -> Key:
     """Return record and variant that an `image_id` names."""
-    record_id, _, variant = image_id.partition("@")
-    return record_id, variant or MASTER
+    record_id, at, variant = image_id.rpartition("@")
+    return (record_id, variant or MASTER) if at else (image_id, MASTER)
 
 
 def image_id_of(key: Key) -> str:
@@ -126,34 +126,6 @@ def _parts(line: _Line) -> Iterator[str]:
     yield from (part for part in PARTS if getattr(line, part) is not None)
 
 
-def read_mask(path: Path) -> Gray | str:
-    """Return a predicted mask, uint8 H×W, or why it cannot be read."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return "there is no such file"
-    except OSError as error:
-        return f"it cannot be read ({error.strerror})"
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        return "it is no picture"
-    if pixels.dtype != np.uint8 or pixels.size > _MAX_PIXELS:
-        return f"it is of {pixels.dtype} and {pixels.shape}, not of 8 bits"
-    return _one_channel(pixels)
-
-
-def _one_channel(pixels: Any) -> Gray | str:
-    if pixels.ndim == 2:
-        return np.asarray(pixels, dtype=np.uint8)
-    first = pixels[:, :, 0]
-    if pixels.shape[2] == 3 and (pixels == first[:, :, None]).all():
-        return np.ascontiguousarray(first)
-    return f"it has {pixels.shape[2]} channels that differ, not one"
-
-
 def read_predictions(path: Path, masks: Path | None = None, record_of: Mapping[str, str] | None = None) -> Predictions:
     """Read a folder of predictions, or one file of JSON lines.
 
@@ -173,9 +145,8 @@ def read_predictions(path: Path, masks: Path | None = None, record_of: Mapping[s
         raise UserError(f"--masks names {masks}, which is not a folder.")
     reader = _Reader(file.parent, masks, record_of or {})
     with file.open("rb") as handle:
-        for number, data in enumerate(handle, 1):
-            if data.strip():
-                reader.take(data, f"line {number}")
+        for number, fields in json_lines(handle):
+            reader.take(fields, f"line {number}")
     if not reader.lines and not reader.faults:
         raise UserError(f"{file} holds no predictions.")
     return reader.done()
@@ -194,20 +165,22 @@ class _Reader:
         self._seen: Counter[Key] = Counter()
         self._owners: dict[Path, set[Key]] = {}
 
-    def take(self, data: bytes, where: str) -> None:
+    def take(self, fields: Mapping[str, Any] | str, where: str) -> None:
         try:
-            fields = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            self.faults.append(Fault("unreadable", where, f"no JSON ({error})"))
-            return
-        try:
-            name, variant = key_of(_text(fields["image_id"] or None, "image_id"))
-        except (TypeError, KeyError, ValueError):
-            self.faults.append(Fault("unreadable", where, "no JSON object with a text 'image_id'"))
-            return
-        key = self._record_of.get(name, name), variant
-        self._seen[key] += 1
-        self.lines[key] = self._line(fields, key)
+            if isinstance(fields, str):
+                raise ValueError(fields)
+            key = self._key(_text(fields.get("image_id") or None, "image_id"))
+        except ValueError as error:
+            self.faults.append(Fault("unreadable", where, str(error)[:_MAX_TOLD]))
+        else:
+            self._seen[key] += 1
+            self.lines[key] = self._line(fields, key)
+
+    def _key(self, image_id: str) -> Key:
+        if image_id in self._record_of:  # another's id may hold an @
+            return self._record_of[image_id], MASTER
+        name, variant = key_of(image_id)
+        return self._record_of.get(name, name), variant
 
     def done(self) -> Predictions:
         doubled = {key: count for key, count in self._seen.items() if count > 1}
@@ -228,7 +201,7 @@ class _Reader:
             try:
                 found[part] = reader(fields)
             except (ValueError, OSError) as error:
-                found[part], bad[part] = None, str(error)
+                found[part], bad[part] = None, str(error)[:_MAX_TOLD]
         if found["mask"] is not None and fields.get("mask_path") is None:
             self._owners.setdefault(found["mask"], set()).add(key)
         return _Line(**found, bad=bad)
@@ -272,7 +245,10 @@ def _report(fields: Mapping[str, Any]) -> str | None:
     given = [name for name in ("caption", "report") if fields.get(name) is not None]
     if len(given) == 2 and fields["caption"] != fields["report"]:
         raise ValueError("caption and report differ")
-    return _text(fields[given[0]], given[0]) if given else None
+    text = _text(fields[given[0]], given[0]) if given else None
+    if text is not None and len(text) > _MAX_REPORT:
+        raise ValueError(f"more than {_MAX_REPORT:,} characters")
+    return text
 
 
 def _regions(fields: Mapping[str, Any]) -> Mapping[str, float] | None:
@@ -285,16 +261,21 @@ def _regions(fields: Mapping[str, Any]) -> Mapping[str, float] | None:
         raise ValueError("neither a list of words nor a mapping")
     unknown = sorted(set(given) - set(REGIONS))
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is none of the {len(REGIONS)} words")
-    return {word: _probability(value, "regions") for word, value in given.items()}
+        raise ValueError(f"{_short(unknown[0])} is none of the {len(REGIONS)} words")
+    return {word: _probability(value) for word, value in given.items()}
 
 
 def _verdict(fields: Mapping[str, Any]) -> float | None:
     given = fields.get("verdict")
-    return None if given is None else _probability(given, "verdict")
+    return None if given is None else _probability(given)
 
 
-def _probability(value: Any, name: str) -> float:
+def _probability(value: Any) -> float:
     if not isinstance(value, int | float) or not 0 <= value <= 1:  # no NaN is
-        raise ValueError(f"{name} is {value!r}, no probability")
+        raise ValueError(f"{_short(value)} is no probability")
     return float(value)
+
+
+def _short(value: Any) -> str:
+    told = repr(value)
+    return told if len(told) <= 60 else f"{told[:60]}…"

@@ -42,7 +42,7 @@ class ScoreRow:
     manipulation: Annotated[str | None, text("Family; null if pristine.")]
     manipulator: Annotated[str | None, text("Program; null if pristine.")]
     mask_share: Annotated[float, _number("Share of the frame that the true mask covers, 0–1.")]
-    edited: Annotated[list[str], _words("Regions of which at least 5 % lie inside the true mask.")]
+    edited: Annotated[list[str], _words(f"Regions of which at least {EDITED_FROM:.0%} lie inside the true mask.")]
     answer: Annotated[str, text("given, missing or doubled.")]
     lacking: Annotated[list[str], _words("Parts that this predictor gives but not here: they score zero.")]
     iou: Annotated[float | None, _number("Intersection over union, forged samples.")] = None

@@ -7,7 +7,7 @@ from pathlib import Path
 from mmtt.errors import UserError
 from mmtt.images import Gray, decode_gray
 from mmtt.record import MASTER
-from mmtt.samples import Reference, Rows, Sample, digest_of, of_split, read_samples
+from mmtt.samples import Reference, Rows, Sample, digest_of, keys_of, of_split, read_samples
 
 LANGUAGE = "en"  # what the caption metrics' tokeniser reads
 
@@ -17,13 +17,14 @@ class Truth:
     """What predictions are held against.
 
     digest: of what was read of the dataset. samples: each must have exactly one answer. train: undegraded samples of
-    the same kinds in the train split, for baselines. known: every record of the dataset, asked or not.
+    the same kinds in the train split, for baselines. known: record and variant of every row of the dataset,
+    asked or not.
     """
 
     digest: str
     samples: tuple[Sample, ...]
     train: tuple[Sample, ...]
-    known: frozenset[str]
+    known: frozenset[tuple[str, str]]
 
 
 def read_truth(
@@ -40,13 +41,12 @@ def read_truth(
         UserError: no such dataset, split or variant, or no forged sample in the split.
     """
     either = tuple(dict.fromkeys((MASTER, *variants)))
-    everything = read_samples(root, variants=either, pristine=True, inexact=True)
     counting = read_samples(root, variants=either, pristine=pristine, inexact=inexact)
     chosen = [sample for sample in of_split(counting, split) if sample.variant in variants]
     if not any(sample.manipulated for sample in chosen):
         raise UserError(f"{root} has no forged sample in split '{split}'. Nothing can be scored there.")
     train = (sample for sample in counting if sample.split == "train" and sample.variant == MASTER)
-    return Truth(digest_of(root), tuple(chosen), tuple(train), frozenset(sample.record_id for sample in everything))
+    return Truth(digest_of(root), tuple(chosen), tuple(train), keys_of(root))
 
 
 def true_masks(samples: Sequence[Sample]) -> Iterator[tuple[Sample, Gray]]:

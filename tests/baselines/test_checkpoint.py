@@ -1,6 +1,7 @@
 """Checkpoints: whole or absent, strict, and never unpickled."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -160,6 +161,17 @@ def test_a_folder_without_state_is_no_checkpoint(written):
     (folder / "state.json").unlink()
     with pytest.raises(UserError, match=r"no state.json"):
         checkpoint.read_state(folder)
+
+
+def test_what_a_kill_left_under_this_process_id_is_written_over(tmp_path):
+    """In a container a program that is started again has the same id again."""
+    left = tmp_path / "s" / f".step-000003.{os.getpid()}.tmp"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"half")
+    state = State(stage="stage2", step=3, config="c", dataset="d")
+    folder = checkpoint.write(tmp_path / "s", state, {"ema": {"a": torch.zeros(1)}}, writes=True)
+    assert sorted(path.name for path in folder.iterdir()) == ["ema.safetensors", "state.json"]
+    assert [path.name for path in (tmp_path / "s").iterdir()] == ["step-000003"]
 
 
 def test_only_the_newest_are_kept_and_what_a_kill_left_is_swept(written):

@@ -1,5 +1,7 @@
 """A run's configuration: closed, frozen, and every fault a sentence."""
 
+import re
+
 import pytest
 import yaml
 
@@ -63,11 +65,20 @@ def test_a_loss_that_a_stage_does_not_know_is_named(stage, tmp_path):
         ({"model__pretrained": "somewhere"}, "brings its own sizes"),
         ({"training__stage1__lr": 0}, "'training.stage1.lr' is 0"),
         ({"training__stage1__train": ["everything"]}, "'training.stage1.train.0' is 'everything'"),
+        ({"training__stage1__train": []}, "'training.stage1.train' is []"),
+        ({"training__stage1__train": ["prompter"]}, "'stage1.train' has 'prompter', which learns in its own stage"),
+        ({"training__prompter__train": ["prompter", "heads"]}, "'prompter.train' is ['prompter']"),
+        ({"training__stage1__loss": {"mask": 0}}, "no loss has a weight above 0"),
+        ({"training__stage2__loss": {}}, "no loss has a weight above 0"),
+        ({"training__stage1__loss": {"mask": float("inf")}}, "'training.stage1.loss.mask' is inf"),
+        ({"training__stage1__min_lr": 1}, "'min_lr' is above 'lr'"),
+        ({f"training__{stage}": None for stage in STAGES}, "every stage is left out"),
+        ({"data__variants": []}, "'data.variants' is []"),
         ({"seed": -1}, "'seed' is -1"),
     ],
 )
 def test_a_fault_is_told_by_its_key(changes, told, tmp_path):
-    with pytest.raises(RecipeError, match=told.replace(".", r"\.").replace("(", r"\(")):
+    with pytest.raises(RecipeError, match=re.escape(told)):
         load(faulty(tmp_path, **changes))
 
 
@@ -80,6 +91,9 @@ def test_a_file_that_is_not_there_or_no_yaml_is_told(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         load(str(tmp_path / "gone.yaml"))
     (tmp_path / "odd.yaml").write_text("a: [1", encoding="utf-8")
+    with pytest.raises(RecipeError, match="is not YAML"):
+        load(str(tmp_path / "odd.yaml"))
+    (tmp_path / "odd.yaml").write_bytes(b"\xff\xfe")
     with pytest.raises(RecipeError, match="is not YAML"):
         load(str(tmp_path / "odd.yaml"))
 

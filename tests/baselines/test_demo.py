@@ -206,6 +206,20 @@ def test_the_server_forbids_foreign_requests_and_offers_no_programs_interface(ad
 
 
 @served
+def test_a_file_that_nobody_uploaded_is_neither_read_nor_removed(address, photo, tmp_path):
+    own = shutil.copy(photo, tmp_path / "own.jpg")
+    body = {"data": [{"path": str(own), "meta": {"_type": "gradio.FileData"}}], "fn_index": 0, "session_hash": "s"}
+    asked = urllib.request.Request(
+        f"{address}gradio_api/queue/join", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    urllib.request.urlopen(asked).close()
+    with urllib.request.urlopen(f"{address}gradio_api/queue/data?session_hash=s", timeout=20) as events:
+        ended = next(line for line in events if b"process_completed" in line)
+    assert b'"success":false' in ended
+    assert own.exists()
+
+
+@served
 def test_a_port_that_is_taken_is_a_sentence(trained):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

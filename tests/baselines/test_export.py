@@ -175,6 +175,16 @@ def test_the_commands_lead_from_a_run_to_a_card_with_scores(trained, root, tmp_p
     assert json.loads((tmp_path / "said" / "meta.json").read_text())["regions"] == ["eye"]
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_word_that_is_no_region_is_told_before_anything_is_loaded(command, tmp_path):
+    app = typer.Typer()
+    register(app)
+    with pytest.raises(UserError, match=r"'nos' is no region\. Did you mean 'nose'"):
+        CliRunner().invoke(
+            app, ["baseline", command, "no run", "no data", str(tmp_path), "--regions", "nos"], catch_exceptions=False
+        )
+
+
 def test_a_folder_that_is_there_and_another_dataset_are_refused(trained, exported, root, tmp_path):
     with pytest.raises(UserError, match="exists"):
         export(trained, root, exported)
@@ -198,6 +208,14 @@ def test_a_damaged_folder_is_a_sentence(exported, tmp_path, file, content, told)
     folder = shutil.copytree(exported, tmp_path / "model")
     (folder / file).write_bytes(content)
     with pytest.raises(UserError, match=told):
+        load(folder)
+
+
+def test_weights_that_were_changed_since_are_refused(exported, tmp_path):
+    folder = shutil.copytree(exported, tmp_path / "model")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(UserError, match=r"has another SHA-256 than export\.json says"):
         load(folder)
 
 

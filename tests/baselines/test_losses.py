@@ -9,6 +9,7 @@ from baselines.forgerytalker.losses import (
     contrast_loss,
     dice,
     mask_loss,
+    patch_loss,
     region_loss,
     token_loss,
     verdict_loss,
@@ -51,6 +52,17 @@ def test_a_perfect_mask_costs_nothing_but_under_the_second_sigmoid():
     perfect = (truth - 0.5) * 200
     assert mask_loss(perfect, truth).item() == pytest.approx(0, abs=1e-5)
     assert mask_loss(perfect, truth, single_sigmoid=False, with_dice=False).item() > 0.6
+
+
+def test_patches_are_held_against_the_share_of_them_that_was_altered():
+    """Two of four patches wholly, one by half, one not at all; each sample by itself."""
+    mask = torch.zeros(2, 8, 8)
+    mask[0, :4] = 1
+    mask[0, 4:6, :4] = 1
+    shares = torch.tensor([[[1.0, 1.0], [0.5, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    logits = torch.randn(2, 2, 2, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(patch_loss(logits, mask), mask_loss(logits, shares))
+    assert patch_loss(logits, mask)[1].item() == pytest.approx(patch_loss(logits[1:], mask[1:]).item())
 
 
 def test_tokens_after_the_end_do_not_count():

@@ -51,8 +51,11 @@ def test_each_stage_gives_its_losses_for_each_sample(stage):
         assert (loss > 0).all()
 
 
-def test_only_the_losses_that_are_asked_for_are_computed():
-    assert set(small_model()(small_batch(), "stage1", "truth", ("mask", "report"))) == {"mask", "report"}
+@pytest.mark.parametrize(
+    ("stage", "asked"), [("prompter", {"regions"}), ("prompter", {"patches"}), ("stage1", {"mask", "report"})]
+)
+def test_only_the_losses_that_are_asked_for_are_computed(stage, asked):
+    assert set(small_model()(small_batch(), stage, "truth", asked)) == asked
 
 
 def test_a_verdict_is_learnt_only_where_there_is_a_head_for_it():

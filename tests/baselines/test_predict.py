@@ -209,10 +209,28 @@ def test_the_precision_of_training_is_that_of_predicting(trained, root, whole, t
     assert 0 < max(differences) < 0.05
 
 
-def test_weights_that_are_no_numbers_are_refused(trained, root, tmp_path):
+def test_too_little_memory_is_a_sentence_and_another_fault_keeps_its_traceback(trained, root, tmp_path):
+    def greedy(*_):
+        torch.empty(2**50)
+
+    for hook, told in ((greedy, (UserError, "too many for the memory of cpu")), (_at_fault, (RuntimeError, "a bug"))):
+        held = trained.model.prompter.register_forward_pre_hook(hook)
+        try:
+            with pytest.raises(told[0], match=told[1]):
+                predict(trained, root, tmp_path / "out", Asked("train"))
+        finally:
+            held.remove()
+
+
+def _at_fault(*_):
+    raise RuntimeError("a bug")
+
+
+@pytest.mark.parametrize("part", ["mask_decoder", "prompter", "verdict"])
+def test_weights_that_are_no_numbers_are_refused(trained, root, tmp_path, part):
     broken = load(trained.run.folder)
     with torch.no_grad():
-        next(iter(broken.model.mask_decoder.parameters())).fill_(float("nan"))
+        next(iter(getattr(broken.model, part).parameters())).fill_(float("nan"))
     with pytest.raises(UserError, match="not a number: its weights are broken"):
         predict(broken, root, tmp_path / "out", TRAIN)
     assert not (tmp_path / "out").exists()

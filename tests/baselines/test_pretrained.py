@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from transformers import (
     T5Tokenizer,
 )
 
-from baselines.forgerytalker.config import Config
+from baselines.forgerytalker import export
+from baselines.forgerytalker.config import STAGES, Config, load
 from baselines.forgerytalker.language import prompt, region_tokens
 from baselines.forgerytalker.model import build
 from baselines.forgerytalker.tokens import Tokens, tokens_for
@@ -25,11 +27,24 @@ from tests.baselines.small_model import (
     QFORMER,
     SAMPLES,
     TEXTS,
+    TOLD,
     VISION,
     small_batch,
     small_config,
 )
+from tests.baselines.small_runs import (
+    changed,
+    command,
+    dataset,
+    forked,
+    lines,
+    require_same_weights,
+    train_here,
+    trained,
+    weights,
+)
 
+__all__ = ["dataset"]
 NAME = "makers/instructblip"
 
 
@@ -111,6 +126,101 @@ def test_it_learns_and_predicts():
     losses = model(small_batch(), "stage1", "truth")
     sum(loss.sum() for loss in losses.values()).backward()
     assert len(model.predict(small_batch().pixels_BCHW, config().generation).reports) == SAMPLES
+
+
+# ---- a run from it: what nothing trains is in no checkpoint, and comes out of the folder again
+
+
+def staged(name: str = NAME) -> Config:
+    """What `base` trains in each stage, for a few steps."""
+    plan = {"epochs": 1, "batch": 2, "warmup_steps": 1}
+    parts = {stage: {"train": list(getattr(load("base").training, stage).train)} for stage in STAGES}
+    return changed(config(name), **{stage: plan | parts[stage] for stage in STAGES})
+
+
+@pytest.fixture(scope="module")
+def trained_run(saved, dataset, tmp_path_factory) -> Path:
+    """A run that was killed in stage 2, and ended by a second process."""
+    models, run = tmp_path_factory.mktemp("models"), tmp_path_factory.mktemp("run") / "run"
+    shutil.copytree(saved, models / NAME)
+    arguments = ["--models", str(models), *command(dataset, run, staged(), "--checkpoint-every", "1")]
+    process = forked(train_here, arguments)
+    deadline = time.monotonic() + 60
+    while not list((run / "stage2").glob("step-*")) and process.is_alive():
+        assert time.monotonic() < deadline
+    process.kill()
+    process.join()
+    assert process.exitcode == -9
+    process = forked(train_here, arguments)
+    process.join(60)
+    assert process.exitcode == 0
+    return run
+
+
+@pytest.fixture
+def models(saved, tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("MMTT_MODELS", str(tmp_path / "models"))
+    shutil.copytree(saved, tmp_path / "models" / NAME)
+    return tmp_path / "models"
+
+
+@pytest.mark.usefixtures("models")
+def test_a_run_from_it_that_was_killed_ends_like_an_unbroken_one(trained_run, dataset, tmp_path):
+    trained(dataset, tmp_path / "run", staged(), "--checkpoint-every", "1")
+    assert lines(trained_run) == lines(tmp_path / "run")
+    for stage in STAGES:
+        require_same_weights(trained_run, tmp_path / "run", stage)
+
+
+def test_checkpoints_hold_no_pretrained_weights_but_those_that_were_trained(trained_run):
+    kept = {stage: {n.split(":")[1] for n in weights(trained_run, stage) if n.startswith("model.")} for stage in STAGES}
+    assert not [name for name in kept["prompter"] if name.startswith("blip.")]
+    assert {".".join(name.split(".")[:2]) for name in kept["stage1"] if name.startswith("blip.")} == {
+        "blip.qformer", "blip.language_projection",
+    }  # fmt: skip
+    assert kept["stage2"] - kept["stage1"] == {
+        "blip.query_tokens", "blip.vision_model.post_layernorm.weight", "blip.vision_model.post_layernorm.bias",
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("models")
+def test_what_it_exports_loads_beside_the_folder_and_predicts_the_same(trained_run, dataset, tmp_path):
+    run = export.load(trained_run)
+    back = export.load(export.export(run, dataset, tmp_path / "model"))
+    said, again = (one.model.predict(small_batch().pixels_BCHW, run.config.generation) for one in (run, back))
+    assert torch.equal(said.mask_BHW, again.mask_BHW)
+    assert said.reports == again.reports
+    assert f"| base weights | {NAME}: needed besides" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_other_weights_in_the_folder_are_not_taken_for_those_that_it_began_with(trained_run, models, dataset):
+    (models / NAME / "config.json").write_text((models / NAME / "config.json").read_text() + "\n")
+    for use in (lambda: export.load(trained_run), lambda: trained(dataset, trained_run, staged())):
+        with pytest.raises(UserError, match="holds other weights than those that"):
+            use()
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_report_costs_what_the_librarys_own_model_says_it_costs():
+    """Picture, question and report put together by hand, as the library's processor does: `<image>` once a query."""
+    model, batch = loaded().eval(), small_batch()
+    questions = [prompt(words) for words in TOLD]
+    asked = model.tokens.qformer(questions, padding=True, return_tensors="pt")
+    mark, count = model.tokens.language.convert_tokens_to_ids("<image>"), model.blip.query_tokens.shape[1]
+    read = model.tokens.language(questions, padding=True, padding_side="right", return_tensors="pt")
+    model.blip.config.image_token_index = mark
+    with torch.no_grad():
+        found = model(batch, "stage2", "truth", ("report",))["report"]
+        for sample in range(SAMPLES):
+            expected = model.blip(
+                pixel_values=batch.pixels_BCHW[[sample]],
+                qformer_input_ids=asked.input_ids[[sample]],
+                qformer_attention_mask=asked.attention_mask[[sample]],
+                input_ids=torch.cat([torch.full((1, count), mark), read.input_ids[[sample]]], 1),
+                attention_mask=torch.cat([torch.ones(1, count, dtype=torch.long), read.attention_mask[[sample]]], 1),
+                labels=model.tokens.reports([TEXTS[sample]], 48, cut=False),
+            ).loss
+            torch.testing.assert_close(found[sample], expected)
 
 
 def test_weights_in_half_precision_are_computed_with_in_float32(folder):
@@ -221,6 +331,12 @@ def test_code_in_the_folder_is_never_run(folder):
     edit(folder / "config.json", ["auto_map"], {"AutoConfig": "evil.Evil", "AutoTokenizer": ["evil.Evil", None]})
     edit(folder / "tokenizer_config.json", ["auto_map"], {"AutoTokenizer": ["evil.Evil", None]})
     (folder / "evil.py").write_text("raise SystemExit('ran')\nclass Evil: pass\n")
+    loaded()
+
+
+@pytest.mark.parametrize("section", [[], ["vision_config"], ["text_config"], ["qformer_config"]])
+def test_a_kernel_that_the_folder_names_is_never_fetched(folder, section):
+    edit(folder / "config.json", [*section, "attn_implementation"], "kernels-community/evil")
     loaded()
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from baselines.forgerytalker.config import PrompterConfig
+from baselines.forgerytalker.losses import patch_loss
 from baselines.forgerytalker.prompter import ConvBranches, ForgeryPrompter, HeatMap, with_coordinates
 from mmtt.errors import UserError
 from mmtt.regions import REGIONS
@@ -102,9 +103,30 @@ def test_as_many_branches_are_added_as_are_asked_for_but_not_more_than_blocks(br
 
 def test_every_weight_learns():
     found = prompter()
-    found(noise()).logits_BR.square().sum().backward()
+    said = found(noise())
+    (said.logits_BR.square().sum() + said.altered_Bhw.square().sum()).backward()
     idle = [name for name, weight in found.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert idle == []
+
+
+@pytest.mark.parametrize("maps", [False, True])
+def test_each_patch_has_a_logit_at_its_own_place(maps):
+    """Nothing but the last norm and the head between a token and its logit, row by row."""
+    found = prompter(maps=maps)
+    tokens = torch.zeros(2, 1 + SIDE * SIDE, 16)
+    tokens[1, 1 + 2 * SIDE + 3] = torch.arange(16.0)
+    changed = found._said(tokens).altered_Bhw
+    assert changed.shape == (2, SIDE, SIDE)
+    assert (changed[0] != changed[1]).nonzero().tolist() == [[2, 3]]
+
+
+def test_an_altered_patch_pulls_its_own_logit_up_and_an_untouched_one_down():
+    said, mask = prompter()(noise()), torch.zeros(2, SIDE * 8, SIDE * 8)
+    mask[1, 2 * 8 : 3 * 8, 3 * 8 : 4 * 8] = 1
+    said.altered_Bhw.retain_grad()
+    patch_loss(said.altered_Bhw, mask).sum().backward()
+    pulled_up = said.altered_Bhw.grad < 0
+    assert pulled_up.nonzero().tolist() == [[1, 2, 3]]
 
 
 def test_computing_blocks_again_gives_the_same_gradient():
@@ -133,6 +155,18 @@ def test_a_heat_map_shows_only_suspected_regions_whoever_suspects_them():
     assert not shown[0].any()
     assert not shown[1, 0].any()
     torch.testing.assert_close(shown[1, 1 + 2 * SIDE + 3], heat.project.weight[:, 4])
+
+
+def test_a_map_that_rounds_to_nothing_is_no_division_by_it():
+    """A user may name a region of which the prompter is as sure as float32 allows that it is not there."""
+    heat, image = HeatMap(12), torch.zeros(1, 1 + SIDE * SIDE, 12)
+    maps = torch.full((1, len(REGIONS), SIDE, SIDE), -500.0)
+    maps[:, 4, 2, 3] = -400.0
+    used = torch.zeros(1, len(REGIONS), dtype=torch.bool)
+    used[0, 4] = True
+    shown = heat(image, maps, used, SIDE)
+    torch.testing.assert_close(shown[0, 1 + 2 * SIDE + 3], heat.project.weight[:, 4])
+    assert (shown[0].abs().amax(1) > 1e-6).nonzero().tolist() == [[1 + 2 * SIDE + 3]]
 
 
 def test_a_regions_logit_is_the_log_mean_exp_of_its_map():

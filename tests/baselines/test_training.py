@@ -16,9 +16,9 @@ from baselines.forgerytalker import checkpoint, runs
 from baselines.forgerytalker.config import LOSSES, STAGES, StageConfig
 from baselines.forgerytalker.distributed import Ranks
 from baselines.forgerytalker.learner import Job, Means, prepare, split
-from baselines.forgerytalker.logs import read_log
+from baselines.forgerytalker.logs import LOG, opened, read_log, summary
 from baselines.forgerytalker.optim import Average, learning_rate, make_optimizer
-from baselines.forgerytalker.runs import Run, describe, load_model
+from baselines.forgerytalker.runs import Run, load_model
 from baselines.forgerytalker.train import train_step
 from mmtt.errors import MissingDependency, UserError
 from mmtt.files import lock
@@ -47,6 +47,7 @@ def finished(dataset, tmp_path_factory):
     config = small_config()
     learning = {"epochs": 8, "batch": 8, "lr": 5e-3, "warmup_steps": 2, "ema": 0.5}
     config = changed(config, **dict.fromkeys(STAGES, learning))
+    config = changed(config, prompter={"loss": {"regions": 1, "patches": 1}})
     run = tmp_path_factory.mktemp("finished") / "run"
     return run, config, trained(dataset, run, config)
 
@@ -112,13 +113,12 @@ def test_frozen_parts_do_not_move(finished):
     assert all(torch.equal(prompter[f"ema.safetensors:{n}"], stage2[f"model.safetensors:{n}"]) for n in names)
 
 
-def test_a_run_is_described_without_its_weights(finished):
-    run, config, _ = finished
-    told = describe(run)
-    assert told["config"] == config.model_dump(mode="json")
-    assert {name: stage["finished"] for name, stage in told["stages"].items()} == dict.fromkeys(STAGES, True)
+def test_a_run_says_what_it_was_trained_on_and_with_what(finished):
+    run, _, _ = finished
+    told = json.loads((run / "run.json").read_text())
     assert told["versions"]["torch"] == torch.__version__
     assert len(told["dataset"]) == 64
+    assert [Run.open(run).state(stage).finished for stage in STAGES] == [True] * len(STAGES)
 
 
 def test_a_finished_stage_keeps_one_checkpoint(finished):
@@ -193,7 +193,7 @@ def test_bfloat16_computes_roughly_the_same_and_keeps_weights_in_float32(begun):
 
 
 def test_the_learning_rate_is_a_function_of_the_step():
-    plan = StageConfig(epochs=1, batch=1, lr=1.0, min_lr=0.1, warmup_steps=10, train=("heads",), loss={})
+    plan = StageConfig(epochs=1, batch=1, lr=1.0, min_lr=0.1, warmup_steps=10, train=("heads",), loss={"mask": 1})
     rates = [learning_rate(step, 110, plan) for step in range(110)]
     assert rates[:10] == pytest.approx([0.1 * n for n in range(1, 11)])
     assert rates[10] == 1.0
@@ -206,7 +206,7 @@ def test_the_learning_rate_is_a_function_of_the_step():
 def test_biases_and_norms_do_not_decay():
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2))
     model[0].bias.requires_grad_(False)
-    plan = StageConfig(epochs=1, batch=1, lr=1.0, weight_decay=0.3, train=("heads",), loss={})
+    plan = StageConfig(epochs=1, batch=1, lr=1.0, weight_decay=0.3, train=("heads",), loss={"mask": 1})
     groups = make_optimizer(dict(model.named_parameters()), plan).param_groups
     assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(1, 0.3), (2, 0.0)]
 
@@ -235,6 +235,29 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(dataset
     stored = dict(checkpoint.read(newest, "model"))
     assert stored
     assert all(math.isfinite(line["loss"]) for line in read_log(tmp_path / "run"))
+
+
+def test_a_stage_of_which_no_part_has_a_say_in_its_losses_is_refused(begun):
+    job = begun(changed(only(batch=4), stage1={"train": ["heads"], "loss": {"report": 1}}))
+    with pytest.raises(UserError, match=r"No part in 'stage1\.train' has a say in the losses"):
+        gradients(job, next(job.batches(job.data("train"), 4)))
+
+
+def test_a_last_step_that_breaks_the_weights_is_met_by_validation_and_not_kept(dataset, tmp_path):
+    config = changed(steady_config(epochs=1, batch=64, lr=1e30, clip_norm=None), prompter=None, stage2=None)
+    with pytest.raises(UserError, match=r"After epoch 1 of stage1, the validation's '\w+'.* is no finite number.*kept"):
+        trained(dataset, tmp_path / "run", config)
+    assert not (tmp_path / "run" / "stage1").exists()
+
+
+def test_a_log_that_lost_its_beginning_still_tells_of_the_rest_and_an_empty_one_is_a_sentence(finished, tmp_path):
+    run, _, _ = finished
+    lines = [line for line in (run / LOG).read_text().splitlines() if '"epoch": 0,' not in line]
+    (tmp_path / LOG).write_text("\n".join(lines) + "\n")
+    assert 0 < summary(tmp_path, "stage2").steps < summary(run, "stage2").steps
+    (tmp_path / LOG).unlink()
+    with pytest.raises(UserError, match="tells nothing of stage2"):
+        summary(tmp_path, "stage2")
 
 
 def test_a_run_of_another_config_or_dataset_is_refused(finished, dataset, tmp_path):
@@ -336,6 +359,20 @@ def test_weights_and_biases_is_asked_for_and_named_where_it_is_absent(dataset, t
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingDependency, match="pip install wandb"):
         trained(dataset, tmp_path / "run", steady_config(), "--wandb", "faces")
+
+
+def test_a_tracker_is_told_numbers_with_their_stage_and_step(tmp_path):
+    class Tracker:
+        def __init__(self):
+            self.told = []
+
+        def log(self, numbers):
+            self.told.append(numbers)
+
+    tracker = Tracker()
+    with opened(tmp_path, "stage1", 0, tracker) as log:
+        log.write({"step": 7, "losses": {"mask": 0.5}, "lr": 0.1})
+    assert tracker.told == [{"stage1/step": 7, "stage1/losses/mask": 0.5, "stage1/lr": 0.1}]
 
 
 def test_sharding_needs_ranks(dataset, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from mmtt.errors import UserError
 from mmtt.metrics.captions import bleu, caption_scores, meteor, meteor_missing
+from mmtt.metrics.ptb import tokenize
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ptb.json"
 TEXT = (
@@ -43,14 +44,20 @@ def java_read(texts: list[list[str]]) -> dict[int, list[str]]:
     return {k: parts[::2] for k, parts in PTBTokenizer().tokenize(captions).items()}
 
 
-@needs_java
-def test_scores_equal_those_of_pycocoevalcap_on_1200_samples():
+def own_read(texts: list[list[str]]) -> dict[int, list[str]]:
+    """Return our tokens of each sample's texts, which are Java's (`test_ptb`)."""
+    return {k: [" ".join(tokenize(text)) for text in of] for k, of in enumerate(texts)}
+
+
+@pytest.mark.parametrize("read", [pytest.param(java_read, marks=needs_java), own_read])
+def test_scores_equal_those_of_pycocoevalcap_on_1200_samples(read):
+    pytest.importorskip("pycocoevalcap")
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge
 
     candidates, references = drawn_pairs(1200)
-    truth, found = java_read(references), java_read([[candidate] for candidate in candidates])
+    truth, found = read(references), read([[candidate] for candidate in candidates])
     scores = caption_scores(candidates, references)
     assert bleu(scores.counts.sum(axis=0)) == pytest.approx(Bleu(4).compute_score(truth, found, verbose=0)[0], abs=1e-6)
     rouge_l, each_rouge_l = Rouge().compute_score(truth, found)

@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from mmtt.metrics.aggregate import blocks_of, cell_of, draw, parts_of
 from mmtt.metrics.bootstrap import Resampling, estimate
 from mmtt.metrics.detection import auc
 from mmtt.metrics.localization import localize
 from mmtt.metrics.regions import macro_f1, micro_f1, named, region_counts, region_f1
+from mmtt.metrics.rows import ScoreRow
 from mmtt.metrics.tables import Estimate as Score
 from mmtt.metrics.tables import Table, escape_latex, escape_markdown, latex, markdown, number
 from mmtt.regions import REGIONS
@@ -44,7 +46,7 @@ def random_mask(rng, hw):
 
 def test_overlap_is_that_of_the_authors_script_on_random_masks_of_any_size():
     rng = np.random.default_rng(0)
-    for _ in range(300):
+    for _ in range(1000):
         sizes = rng.integers(1, 24, 4)
         mask, truth = random_mask(rng, tuple(sizes[:2])), random_mask(rng, tuple(sizes[2:]))
         found = localize(mask, truth)
@@ -171,6 +173,31 @@ def test_one_group_alone_has_no_interval_and_no_value_has_none_either():
     assert estimate(np.array([0.4, 0.4, 0.4]), 1) == Score(0.4, None, None)
     assert estimate(np.array([np.nan, 0.4]), 5) == Score(None, None, None)
     assert estimate(np.array([0.5, np.nan, 0.5]), 5) == Score(0.5, 0.5, 0.5)
+
+
+def test_a_score_that_rests_on_one_group_has_no_interval_whoever_else_is_in_the_part():
+    common = {"predictor": "model", "record_id": "", "variant": "master", "manipulator": None, "mask_share": 0.1}
+    common |= {"edited": [], "answer": "given", "lacking": []}
+    forged = [ScoreRow(**common, group="one", manipulation="swap", iou=iou, union=9) for iou in (0.2, 0.6)]
+    faces = [ScoreRow(**common, group=g, manipulation=None, false_alarm=a) for g, a in (("two", 0.0), ("three", 0.5))]
+    rows = [*forged, *faces]
+    part = next(part for part in parts_of(rows) if part.dimension == "family")
+    resampling = Resampling([row.group for row in rows], draws=50)
+    cell = cell_of(part, rows, draw(blocks_of(rows), resampling, part.members), resampling)
+    assert cell.scores["iou"] == Score(pytest.approx(0.4), None, None)
+    assert cell.scores["pooled_iou"] == Score(0.0, None, None)
+    assert (cell.scores["false_alarm"].low, cell.scores["false_alarm"].high) == (0.0, 0.5)
+
+
+def test_deciles_of_the_area_hold_as_many_samples_each_and_equal_shares_together():
+    common = {"predictor": "model", "record_id": "", "variant": "master", "manipulation": "swap", "manipulator": None}
+    common |= {"edited": [], "answer": "given", "lacking": [], "group": "g"}
+    rows = [ScoreRow(**common, mask_share=0.1 * (place / 100) ** 3) for place in range(100)]
+    assert [len(part.members) for part in parts_of(rows) if part.dimension == "area"] == [10] * 10
+    same = [ScoreRow(**common, mask_share=0.2) for _ in range(30)]
+    assert [(part.name, len(part.members)) for part in parts_of(same) if part.dimension == "area"] == [
+        ("10: 20.0%–20.0%", 30)
+    ]
 
 
 HOSTILE = r"a_b & 50% $x$ \cmd{y} | <script> [link](http://x) #1 ^~"

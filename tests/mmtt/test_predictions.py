@@ -1,9 +1,12 @@
 """Predictions are read strictly: what is wrong with one is told, and is a fault of it alone."""
 
+import io
 import json
+import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmtt.errors import UserError
 from mmtt.images import encode_png
@@ -93,12 +96,15 @@ def test_a_doubled_id_is_no_answer_but_its_last_line_can_be_asked_for(folder):
     [
         b"{", b"[]", b"7", b"null", b"\xff\xfe{}", b'{"caption": "x"}', b'{"image_id": 7}', b'{"image_id": ""}',
         b'{"image_id": "\\ud800"}', b"[" * 100_000, b'{"image_id": ' + b"9" * 5000 + b"}",
+        b'{"image_id": "b", "image_id": "c"}', b'{"image_id": "b", "regions": {"nose": 0, "nose": 1}}',
+        b'{"image_id": "b", "caption": "' + b"x" * 3_000_000 + b'"}',
     ],
 )  # fmt: skip
 def test_a_line_that_is_no_answer_is_told_by_its_number(folder, line):
-    found = read_predictions(folder({"image_id": "a"}, line))
-    assert list(found) == [("a", "master")]
+    found = read_predictions(folder({"image_id": "a"}, line, {"image_id": "z"}))
+    assert list(found) == [("a", "master"), ("z", "master")]
     assert faults_of(found) == [("unreadable", "line 2")]
+    assert len(found.faults[0].what) <= 200
 
 
 @pytest.mark.parametrize(
@@ -107,6 +113,7 @@ def test_a_line_that_is_no_answer_is_told_by_its_number(folder, line):
         ("report", {"caption": 7}),
         ("report", {"caption": "x", "report": "y"}),
         ("report", {"caption": "\ud800"}),
+        ("report", {"caption": "x" * 20_001}),
         ("regions", {"regions": "nose"}),
         ("regions", {"regions": ["snout"]}),
         ("regions", {"regions": [["nose"]]}),
@@ -148,10 +155,31 @@ def test_no_link_leads_out_of_the_folder_of_masks(folder, tmp_path_factory):
     assert "leads out" in found.faults[0].what
 
 
-@pytest.mark.parametrize(
-    "data",
-    [b"", b"no picture", ALTERED[:-30], encode_png(np.random.default_rng(0).integers(0, 255, (5, 5, 3), np.uint8))],
-)
+def written(*pictures: Image.Image, kind: str = "png") -> bytes:
+    data = io.BytesIO()
+    pictures[0].save(data, kind, **({"save_all": True, "append_images": pictures[1:]} if pictures[1:] else {}))
+    return data.getvalue()
+
+
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 50), np.uint8))
+FRAMES = (NOISE, NOISE.rotate(90))
+BAD_MASKS = {
+    "empty": b"",
+    "text": b"no picture",
+    "cut short": written(NOISE)[:-60],
+    "of colours": written(Image.merge("RGB", [*FRAMES, NOISE])),
+    "of coloured palette": written(Image.merge("RGB", [*FRAMES, NOISE]).convert("P")),
+    "transparent": written(Image.merge("LA", [NOISE, NOISE])),
+    "16-bit": written(Image.fromarray(np.full((5, 5), 60_000, np.uint16))),
+    "animated PNG": written(*FRAMES),
+    "animated GIF": written(*FRAMES, kind="gif"),
+    "several pages": written(*FRAMES, kind="tiff"),
+    "other kind": written(NOISE, kind="ppm"),
+    "too large": written(Image.new("1", (10_001, 10_001))),
+}
+
+
+@pytest.mark.parametrize("data", BAD_MASKS.values(), ids=BAD_MASKS)
 def test_a_mask_that_cannot_be_used_is_told_once_when_it_is_read(folder, data):
     root = folder({"image_id": "a", "mask_path": "masks/bad.png"})
     (root / "masks" / "bad.png").write_bytes(data)
@@ -161,15 +189,29 @@ def test_a_mask_that_cannot_be_used_is_told_once_when_it_is_read(folder, data):
     assert faults_of(found) == [("unreadable", "a")]
 
 
-def test_a_grey_mask_stored_as_colours_is_taken(folder):
-    root = folder({"image_id": "a", "mask_path": "masks/rgb.png"})
-    (root / "masks" / "rgb.png").write_bytes(encode_png(np.full((2, 2, 3), 77, np.uint8)))
-    assert (read_predictions(root)["a", "master"].mask == np.full((2, 2), 77)).all()
+def test_a_mask_that_is_no_file_is_told_and_not_waited_for(folder):
+    root = folder(*({"image_id": name, "mask_path": f"masks/{name}"} for name in ("pipe", "folder", "nothing")))
+    os.mkfifo(root / "masks" / "pipe")
+    (root / "masks" / "folder").mkdir()
+    found = read_predictions(root)
+    assert [found[key].mask for key in found] == [None] * 3
+    assert [fault.what for fault in found.faults] == ["mask: it is no file"] * 2 + ["mask: there is no such file"]
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "RGB"])
+def test_a_grey_mask_stored_in_another_way_is_taken(folder, mode):
+    grey = NOISE.point(lambda value: 255 * (value > 90))
+    root = folder({"image_id": "a", "mask_path": "masks/other.png"})
+    (root / "masks" / "other.png").write_bytes(written(grey.convert(mode)))
+    assert (read_predictions(root)["a", "master"].mask == np.asarray(grey)).all()
 
 
 def test_ids_of_another_dataset_are_translated(folder):
     found = read_predictions(folder({"image_id": "mat_20936"}), record_of={"mat_20936": "ab12"})
     assert list(found) == [("ab12", "master")]
+    lines = [{"image_id": "x@y_1"}, {"image_id": "x@y_1@mild"}, {"image_id": "a/b"}]
+    found = read_predictions(folder(*lines), record_of={"x@y_1": "ab12", "a/b": "cd34"})
+    assert list(found) == [("ab12", "master"), ("ab12", "mild"), ("cd34", "master")]
 
 
 def test_what_is_not_there_is_one_sentence(tmp_path, folder):

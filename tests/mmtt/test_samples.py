@@ -136,6 +136,8 @@ def test_a_released_folder_says_the_same_as_the_dataset(reported, tmp_path):
         assert sample.split == known.split
         assert sample.references[0] == known.references[0]
         assert sample.regions == known.regions
+    before = digest_of(tmp_path)
+    assert digest_of(tmp_path.rename(tmp_path.with_name("renamed"))) == before
 
 
 def fill(record: Record, sample) -> Record:

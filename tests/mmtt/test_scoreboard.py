@@ -165,9 +165,10 @@ def test_every_kind_of_fault_is_counted_and_told(root, asked, everybody, answer)
     pristine = next(sample for sample in everybody if not sample.manipulated)
     more = [{"image_id": asked[0].record_id}, {"image_id": "stranger"}, {"image_id": train.record_id}]
     more += [{"image_id": f"{asked[0].record_id}@small"}, {"image_id": pristine.record_id}]
+    more.append({"image_id": f"{asked[1].record_id}@smal"})
     board, rows = run(answer(asked, change, more=more), root, trivial_too=False)
     faults = board.faults
-    assert (faults.missing, faults.extra, faults.doubled, faults.unreadable, faults.unasked) == (0, 1, 1, 2, 3)
+    assert (faults.missing, faults.extra, faults.doubled, faults.unreadable, faults.unasked) == (0, 2, 1, 2, 3)
     state = {(row.record_id, row.variant): (row.answer, row.iou, tuple(row.lacking)) for row in rows}
     assert state[asked[0].key] == ("doubled", 0.0, ("mask", "regions", "report", "verdict"))
     assert state[asked[1].key] == ("given", 0.0, ("mask",))
@@ -176,9 +177,20 @@ def test_every_kind_of_fault_is_counted_and_told(root, asked, everybody, answer)
     assert scores_of(board)["iou"] == pytest.approx(1 - 2 / len(asked))
     assert board.present["iou"] == 1  # over the answers with a readable mask
     text = page(board)
-    assert "Faults: 0 missing, 1 extra, 1 doubled, 2 unreadable." in text
-    assert "- extra: stranger: the dataset has no such record" in text
+    assert "Faults: 0 missing, 2 extra, 1 doubled, 2 unreadable." in text
+    assert "- extra: stranger: the dataset has no such record or variant" in text
     assert "3 answers are about records of another split or kind" in text
+
+
+def test_what_a_stranger_wrote_is_told_in_one_short_line_that_means_nothing(root, asked, answer):
+    hostile = "<script>alert(1)</script>|\n# x \u202e \x1b[31m"
+    more = [{"image_id": hostile}, {"image_id": asked[0].record_id, "verdict": [hostile * 10_000]}]
+    board, _ = run(answer(asked, lambda *_: None, more=more), root, trivial_too=False)
+    told = [line for line in page(board).splitlines() if "script" in line or "verdict: " in line]
+    assert [line.split(":")[0] for line in told] == ["- extra", "- unreadable"]
+    assert all(line.isprintable() and len(line) < 400 and "<" not in line.replace("\\<", "") for line in told)
+    assert told[1].endswith("is no probability")
+    assert "which is no score: nothing." in page(board)
 
 
 def test_of_doubled_answers_the_authors_script_keeps_the_last_and_we_keep_none(root, asked, answer):
@@ -240,6 +252,19 @@ def test_grounding_judges_the_texts_against_the_true_mask(root, asked, answer):
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("text", [None, "", "All is well here."])
+def test_a_text_withheld_or_empty_gains_in_no_score(root, asked, answer, text):
+    wrong, gone = "The chin is blurred.", asked[0].key
+    full, _ = run(answer(asked, lambda _, line: line | {"caption": wrong}), root, trivial_too=False)
+    folder = answer(asked, lambda s, line: line | {"caption": text if s.key == gone else wrong})
+    less, _ = run(folder, root, trivial_too=False)
+    before, after = scores_of(full), scores_of(less)
+    for name in ("grounding_precision", "grounding_recall", "rouge_l", "bleu_1", "cider"):
+        assert after[name] <= before[name]
+    assert after["omitted"] >= before["omitted"]
+    assert text is not None or after["hallucinated"] > before["hallucinated"]
+
+
 def test_baselines_stand_beside_the_model_and_differences_are_paired(root, asked, answer):
     board, rows = run(answer(asked), root)
     assert [standing.name for standing in board.standings] == [
@@ -268,13 +293,18 @@ def test_parts_are_the_means_of_their_rows(root, answer):
         ("overall", "all"): rows,
         ("family", "recolour"): [row for row in rows if row.manipulation == "recolour"],
         ("region", "nose"): [row for row in rows if "nose" in row.edited],
-        ("area", "0–10 %"): [row for row in rows if row.mask_share < 0.1],
         ("variant", "small"): [row for row in rows if row.variant == "small"],
     }
     for label, chosen in members.items():
         assert cells[label].forged == len(chosen) > 0
         assert cells[label].scores["iou"].value == pytest.approx(np.mean([row.iou for row in chosen]))
-    assert sum(cell.forged for cell in cells.values() if cell.dimension == "area") == len(rows)
+    areas = [cell for cell in cells.values() if cell.dimension == "area"]
+    in_order = iter(sorted(rows, key=lambda row: row.mask_share))
+    for cell in areas:
+        chosen = [next(in_order) for _ in range(cell.forged)]
+        assert cell.scores["iou"].value == pytest.approx(np.mean([row.iou for row in chosen]))
+    assert sum(cell.forged for cell in areas) == len(rows)
+    assert max(cell.forged for cell in areas) <= len(rows) / 10 + 2  # both variants of a record are in one decile
 
 
 def test_scores_are_written_whole_and_say_the_same_each_time(root, asked, answer, tmp_path):
@@ -336,7 +366,8 @@ def test_truth_leaves_other_splits_out_but_knows_their_records(root):
     truth = read_truth(root)
     assert {sample.split for sample in truth.samples} == {"test"}
     assert {sample.split for sample in truth.train} == {"train"}
-    assert {sample.record_id for sample in read_samples(root, pristine=True)} == truth.known
+    both = read_samples(root, variants=("master", "small"), pristine=True)
+    assert {sample.key for sample in both} == truth.known
 
 
 def test_the_command_prints_tables_or_json_and_writes_what_it_is_told(root, asked, answer, tmp_path):
@@ -356,3 +387,4 @@ def test_a_mistake_is_one_sentence(root, asked, answer, tmp_path):
     assert "no records of variant 'big'" in users_mistake("score", folder, root, "--variant", "big")
     assert "does not exist" in users_mistake("score", tmp_path / "nowhere", root)
     assert "neither a built dataset" in users_mistake("score", folder, tmp_path)
+    assert "--out names" in users_mistake("score", folder, root, "--out", folder / "predictions.jsonl")

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from mmtt.errors import DamagedError
@@ -22,6 +23,7 @@ from ..batch import Batch
 from .geometry import Draw, Geometry, joined, normalised
 
 COLUMNS = ("image", "mask")
+Stored = list[memoryview | None]
 
 
 class Job(NamedTuple):
@@ -50,6 +52,17 @@ class Example(NamedTuple):
     weight: float = 1.0
 
 
+def _stored(column: pa.ChunkedArray) -> Stored:
+    """Return the bytes of each row of a column of pictures, as views: a value that Arrow hands out is a copy."""
+    found: Stored = []
+    for chunk in pc.struct_field(column, "bytes").cast(pa.binary()).chunks:
+        _, offsets, data = chunk.buffers()
+        places = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1].tolist()
+        parts = zip(places, places[1:], chunk.is_valid().to_pylist(), strict=False)
+        found += [memoryview(data)[start:end] if known else None for start, end, known in parts]
+    return found
+
+
 class Pixels:
     """Reads picture and mask of samples, uint8 H×W×4, and nothing else of their rows.
 
@@ -60,7 +73,7 @@ class Pixels:
         self._kept = kept_groups
         self._pixels: npt.NDArray[np.uint8] | None = None  # used again: a fresh megabyte costs more than filling it
         self._shards: dict[Path, Shard] = {}
-        self._groups: OrderedDict[tuple[Path, int], pa.Table] = OrderedDict()
+        self._groups: OrderedDict[tuple[Path, int], list[Stored]] = OrderedDict()
 
     def __call__(self, sample: Sample) -> npt.NDArray[np.uint8]:
         """Return one sample as stored; the next call writes over it.
@@ -69,24 +82,23 @@ class Pixels:
             DamagedError: its shard or its picture is damaged, or it has no mask; SchemaError: another schema.
         """
         try:
-            group = self._group(sample.shard, sample.row_group)
-            image, mask = (group.column(name)[sample.row] for name in COLUMNS)
-            if not (image.is_valid and mask.is_valid):
+            image, mask = (column[sample.row] for column in self._group(sample.shard, sample.row_group))
+            if image is None or mask is None:
                 raise ValueError("it has no picture, or no mask")
-            pair = decode_rgb(image["bytes"].as_buffer()), decode_gray(mask["bytes"].as_buffer())
-            self._pixels = joined(*pair, self._pixels)
+            self._pixels = joined(decode_rgb(image), decode_gray(mask), self._pixels)
             return self._pixels
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _damaged(sample, error) from error
 
-    def _group(self, path: Path, number: int) -> pa.Table:
+    def _group(self, path: Path, number: int) -> list[Stored]:
         key = (path, number)
         if key not in self._groups:
             if path not in self._shards:
                 self._shards[path] = Shard(path)
             while len(self._groups) >= self._kept:
                 self._groups.popitem(last=False)
-            self._groups[key] = self._shards[path].group(number, COLUMNS)
+            table = self._shards[path].group(number, COLUMNS)
+            self._groups[key] = [_stored(table.column(name)) for name in COLUMNS]
         self._groups.move_to_end(key)
         return self._groups[key]
 
