@@ -144,6 +144,25 @@ def decode_gray(data: bytes) -> Gray:
     return pixels
 
 
+def decode_with_mask(image: bytes, mask: bytes, out: Array | None = None) -> Array:
+    """Decode one of our own pictures and its mask as one array uint8 H×W×4: RGB, and the mask as the fourth channel.
+
+    Written into `out` where that is of the same shape: a fresh megabyte costs more than filling it.
+
+    Raises:
+        DamagedError: as for `decode_rgb` and `decode_gray`, or the two differ in size.
+    """
+    bgr, gray = _decode(image), decode_gray(mask)
+    if bgr.shape[2:] != (3,):
+        raise _damaged(f"not RGB, but of shape {bgr.shape}")
+    if bgr.shape[:2] != gray.shape:
+        raise _damaged(f"a mask of {gray.shape} belongs to no picture of {bgr.shape[:2]}")
+    fits = out is not None and out.shape[:2] == gray.shape
+    pixels = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGBA, dst=out if fits else None)
+    cv2.insertChannel(gray, pixels, 3)
+    return pixels
+
+
 def _damaged(what: str) -> DamagedError:
     return DamagedError(f"A stored picture is damaged: {what}. `mmtt verify DIR` names its shard; build again.")
 

@@ -18,7 +18,7 @@ from mmtt.errors import UserError
 from mmtt.files import file_sha256
 from mmtt.ids import digest
 from mmtt.layout import Layout
-from mmtt.manifest import MANIFEST, Manifest, passed, read_columns, shard_paths
+from mmtt.manifest import MANIFEST, REJECTIONS, Manifest, passed, read_columns, shard_paths
 from mmtt.masks import MaskRule
 from mmtt.record import MASTER, Assignment
 from mmtt.regions import REGIONS, sayable
@@ -123,7 +123,10 @@ def keys_of(root: Path) -> frozenset[tuple[str, str]]:
 
 
 def digest_of(root: Path) -> str:
-    """Return the digest of a folder's shards, splits and reports, 64 hex digits; the folder's own name is no part."""
+    """Return the digest of all that decides a folder's samples, 64 hex digits; its own name is no part.
+
+    These are its shards, splits and reports, and what the gates refused.
+    """
     layout = Layout(root)
     folders = [folder for folder in _folders(root) if (folder / MANIFEST).is_file()]
     shards = [
@@ -131,7 +134,8 @@ def digest_of(root: Path) -> str:
         for folder in folders
         for info in Manifest.load(folder).shards
     ]
-    tables = [path for path in (layout.splits, _reports_path(root)) if path.is_file()]
+    refused = layout.forged / REJECTIONS
+    tables = [path for path in (layout.splits, refused, _reports_path(root)) if path.is_file()]
     return digest([sorted(shards), [[path.name, file_sha256(path)] for path in tables]])
 
 

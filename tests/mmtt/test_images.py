@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from mmtt import images
-from mmtt.errors import Rejected
+from mmtt.errors import DamagedError, Rejected
 from tests.factories import make_edit
 
 RED, WHITE = (200, 30, 40), (255, 255, 255)
@@ -255,6 +255,30 @@ def test_a_picture_of_another_kind_is_no_rgb(data):
 def test_a_picture_of_another_kind_is_no_mask(data):
     with pytest.raises(ValueError, match="not"):
         images.decode_gray(data)
+
+
+def test_a_picture_with_its_mask_is_both_of_them_in_one_array():
+    image, edit = make_edit(0, 48)
+    data, mask = images.encode_png(image), (edit.alpha * 255).astype(np.uint8)
+    used = np.empty((48, 48, 4), np.uint8)
+    pixels = images.decode_with_mask(data, images.encode_png(mask), used)
+    assert pixels is used
+    assert np.array_equal(pixels[..., :3], image)
+    assert np.array_equal(pixels[..., 3], mask)
+    assert np.array_equal(images.decode_with_mask(data, images.encode_png(mask), used[:9]), pixels)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        (np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8), "not RGB"),
+        (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8), "not of one channel"),
+        (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.uint8), r"\(4, 5\) belongs to no picture of \(4, 4\)"),
+    ],
+)
+def test_a_mask_that_is_none_of_its_picture_is_damage(first, second, told):
+    with pytest.raises(DamagedError, match=told):
+        images.decode_with_mask(images.encode_png(first), images.encode_png(second))
 
 
 def test_perceptual_hash_survives_resizing_and_tells_pictures_apart():

@@ -172,6 +172,16 @@ def test_a_split_that_is_empty_is_told(dataset):
         of_split(read_samples(dataset.root), "holdout")
 
 
+def test_the_digest_follows_what_the_gates_refuse(dataset):
+    before, path = digest_of(dataset.root), dataset.forged / "rejections.parquet"
+    kept = path.read_bytes()
+    refused = next(iter(read(dataset.forged))).record_id
+    write_table(path, [Rejection(stage="gate", code="lost", detail="lost", record_id=refused)], Rejection)
+    assert digest_of(dataset.root) != before
+    path.write_bytes(kept)
+    assert digest_of(dataset.root) == before
+
+
 def test_the_digest_follows_the_reports(reported):
     before = digest_of(reported.root)
     assert digest_of(reported.root) == before

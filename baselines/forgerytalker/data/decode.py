@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 import torch
 
 from mmtt.errors import DamagedError
-from mmtt.images import Gray, Rgb, decode_gray, decode_rgb
+from mmtt.images import Gray, Rgb, decode_with_mask
 from mmtt.samples import Sample
 from mmtt.shards import Shard
 
 from ..batch import Batch
-from .geometry import Draw, Geometry, joined, normalised
+from .geometry import Draw, Geometry, normalised
 
 COLUMNS = ("image", "mask")
 Stored = list[memoryview | None]
@@ -85,7 +85,7 @@ class Pixels:
             image, mask = (column[sample.row] for column in self._group(sample.shard, sample.row_group))
             if image is None or mask is None:
                 raise ValueError("it has no picture, or no mask")
-            self._pixels = joined(decode_rgb(image), decode_gray(mask), self._pixels)
+            self._pixels = decode_with_mask(image, mask, self._pixels)
             return self._pixels
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _damaged(sample, error) from error

@@ -81,15 +81,15 @@ def drawn(rng: np.random.Generator, crop: tuple[float, float], *, flip: bool) ->
     return Draw(crop[0] + (crop[1] - crop[0]) * side, down, across, flip and bool(coin < 0.5))
 
 
-def joined(image: Rgb, mask: Gray, out: Array | None = None) -> npt.NDArray[np.uint8]:
-    """Return picture (H×W×3) and mask (H×W) as one array uint8 H×W×4; `out` where that is given and has the size.
+def joined(image: Rgb, mask: Gray) -> npt.NDArray[np.uint8]:
+    """Return picture (H×W×3) and mask (H×W) as one array uint8 H×W×4.
 
     Raises:
         ValueError: they differ in size.
     """
     if image.shape[:2] != mask.shape:
         raise ValueError(f"a mask of {mask.shape} belongs to no picture of {image.shape[:2]}")
-    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA, dst=out)
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
     return np.asarray(cv2.insertChannel(mask, pixels, 3), dtype=np.uint8)
 
 
