@@ -16,10 +16,14 @@ BETAS = (0.9, 0.999)
 
 
 def learning_rate(step: int, steps: int, plan: StageConfig) -> float:
-    """Return the learning rate of a step, 0 ≤ step < steps: linear up to `lr`, then half a cosine down to `min_lr`."""
-    if step < plan.warmup_steps:
-        return plan.lr * (step + 1) / plan.warmup_steps
-    done = (step - plan.warmup_steps) / max(1, steps - plan.warmup_steps)
+    """Return the learning rate of a step, 0 ≤ step < steps: linear up to `lr`, then half a cosine down to `min_lr`.
+
+    The warm-up takes a quarter of the steps at most: on a small dataset it would never end.
+    """
+    warmup = min(plan.warmup_steps, steps // 4)
+    if step < warmup:
+        return plan.lr * (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
     return plan.min_lr + (plan.lr - plan.min_lr) * 0.5 * (1 + math.cos(math.pi * done))
 
 

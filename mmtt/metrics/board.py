@@ -148,6 +148,17 @@ def _told(board: Board, listed: int) -> Iterator[str]:
         yield f"Scored zero, since absent or unreadable: {lacking}."
         present = ", ".join(f"{name} {value:.3f}" for name, value in board.present.items())
         yield f"On the ids present alone, which is no score: {escape_markdown(present) or 'nothing'}."
+    yield from _unbeaten(board)
+
+
+def _unbeaten(board: Board) -> Iterator[str]:
+    """Yield which baselines the predictions do not beat: the difference, or its interval, reaches down to 0."""
+    for score, label in (("iou", "IoU"), ("region_micro_f1", "region F1"), ("cider", "CIDEr")):
+        less = {name: scores[score] for name, scores in board.differences.items() if score in scores}
+        least = {name: found.value if found.low is None else found.low for name, found in less.items()}
+        unbeaten = ", ".join(escape_markdown(name) for name, found in least.items() if found is None or found <= 0)
+        if unbeaten:
+            yield f"In {label} the predictions do not beat: {unbeaten}."
 
 
 def _limits(parts: frozenset[str]) -> Iterator[str]:
@@ -171,5 +182,8 @@ def _wrong(faults: Faults, listed: int) -> Iterator[str]:
         first = [fault for kind in FAULTS for fault in [f for f in faults.listed if f.kind == kind][:listed]]
         for fault in first:
             yield f"- {fault.kind}: {escape_markdown(f'{fault.where}: {fault.what}')}"
+        unlisted = sum(getattr(faults, kind) for kind in FAULTS) - len(first)
+        if unlisted:
+            yield f"- and {unlisted} more"
     if faults.unasked:
         yield f"{faults.unasked} answers are about records of another split or kind, and were not looked at."

@@ -6,17 +6,17 @@ from typing import NamedTuple
 
 from mmtt.metrics.bootstrap import Estimate
 
-# Heading of each score; the order of columns. Tables by what is answered.
+# Heading of each score; the order of columns. Tables by what is answered. ↓: less is better.
 KINDS: Mapping[str, Mapping[str, str]] = {
     "Localization": {
         "iou": "IoU", "precision": "Precision", "recall": "Recall", "f1": "F1", "pooled_iou": "Pooled IoU",
-        "pixel_auc": "Pixel AUC", "false_alarm": "False alarm",
+        "pixel_auc": "Pixel AUC", "false_alarm": "False alarm ↓",
     },
     "Regions, detection, grounding": {
         "region_micro_f1": "Region F1 (micro)", "region_macro_f1": "Region F1 (macro)",
         "detection_auc": "Detection AUC",
         "grounding_precision": "Grounding precision", "grounding_recall": "Grounding recall",
-        "hallucinated": "Hallucinated regions", "omitted": "Omitted regions",
+        "hallucinated": "Hallucinated regions ↓", "omitted": "Omitted regions ↓",
     },
     "Report": {
         "bleu_1": "BLEU-1", "bleu_2": "BLEU-2", "bleu_3": "BLEU-3", "bleu_4": "BLEU-4", "rouge_l": "ROUGE-L",
@@ -28,6 +28,7 @@ _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "−": "$-$", "<": r"\textless{}",
     ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}",
+    "↓": r"$\downarrow$",
 }  # fmt: skip
 
 

@@ -283,6 +283,12 @@ def test_baselines_stand_beside_the_model_and_differences_are_paired(root, asked
     assert "is told the family" in summary(board)
 
 
+def test_what_the_predictions_do_not_beat_is_said(root, asked, answer):
+    assert "In IoU the predictions do not beat" not in summary(run(answer(asked), root)[0])
+    told = summary(run(answer(asked, mask=np.zeros_like), root)[0])
+    assert "In IoU the predictions do not beat: mean mask, mean mask, family known, landmark box" in told
+
+
 def test_parts_are_the_means_of_their_rows(root, answer):
     both = of_split(read_samples(root, variants=("master", "small")), "test")
     rng = np.random.default_rng(0)
