@@ -8,6 +8,8 @@ import typer
 
 from . import cli_use
 
+_INTERRUPTED = 130  # as a shell tells of Ctrl+C
+
 
 def register(app: typer.Typer) -> None:
     """Add `mmtt baseline` to the `mmtt` command."""
@@ -45,9 +47,13 @@ def train(
         from .forgerytalker.train import train as run_training
     means = Means(workers, fsdp, compiled, wandb, checkpoint_every)
     summaries = []
-    for summary in run_training(dataset, run, settings, means, stage):
-        summaries.append(summary._asdict())
-        if not as_json:
-            typer.echo(str(summary))
+    try:
+        for summary in run_training(dataset, run, settings, means, stage):
+            summaries.append(summary._asdict())
+            if not as_json:
+                typer.echo(str(summary))
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The same command goes on.", err=True)
+        raise typer.Exit(_INTERRUPTED) from None
     if as_json and summaries:
         typer.echo(json.dumps(summaries))

@@ -1,5 +1,6 @@
 """The commands that use a trained model: argument parsing, progress and summaries, nothing else."""
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,15 +132,25 @@ def extra_told(what: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in _NEEDED:
+        package = error.name.split(".")[0] if error.name else _absent()
+        if package not in _NEEDED:
             raise
-        raise MissingDependency(f"{what} needs {error.name}: pip install 'mmtt[baselines]'.") from error
+        raise MissingDependency(f"{what} needs {package}: pip install 'mmtt[baselines]'.") from error
+
+
+def _absent() -> str | None:
+    """Transformers, which imports late, names its own class and not the package that it missed."""
+    return next((name for name in _NEEDED if importlib.util.find_spec(name) is None), None)
 
 
 def _load(run: Path, stage: str | None) -> "Trained":
     with extra_told("The baseline"):
         from .forgerytalker.export import load
-    return load(run, stage)
+    trained = load(run, stage)
+    # Whoever names a stage knows which it is.
+    if trained.lacking and stage is None:
+        typer.echo(trained.lacking, err=True)
+    return trained
 
 
 def _asked(split: str, variant: list[str] | None, pristine: bool | None, regions: str | None) -> "Asked":

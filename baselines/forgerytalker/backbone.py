@@ -25,7 +25,11 @@ from transformers import (
 from mmtt.errors import UserError, did_you_mean
 
 from .config import ModelConfig
+from .memory import is_shortage
 from .tokens import Tokens, pretrained_folder
+
+# What the library's constructors, and torch's below them, raise at sizes that cannot be.
+_MISFITS = (ValueError, KeyError, RuntimeError, TypeError, ZeroDivisionError, AssertionError)
 
 
 def backbone(config: ModelConfig, tokens: Tokens, size_px: int) -> InstructBlipForConditionalGeneration:
@@ -77,16 +81,18 @@ def _random(config: ModelConfig, tokens: Tokens) -> InstructBlipForConditionalGe
         "decoder_start_token_id": tokens.language.pad_token_id,
         **config.language,
     }
-    whole = InstructBlipConfig(
-        vision_config=vision,
-        qformer_config=_library(InstructBlipQFormerConfig, qformer, "qformer"),
-        text_config=_library(T5Config, language, "language"),
-        num_query_tokens=config.query_tokens,
-    )
+    sections = {
+        "vision_config": vision,
+        "qformer_config": _library(InstructBlipQFormerConfig, qformer, "qformer"),
+        "text_config": _library(T5Config, language, "language"),
+    }
     try:
+        whole = InstructBlipConfig(**sections, num_query_tokens=config.query_tokens)
         model = InstructBlipForConditionalGeneration(whole)
-    except (ValueError, KeyError) as error:
-        raise UserError(f"The sizes or names in 'model' do not fit: {error}") from error
+    except _MISFITS as error:
+        if is_shortage(error):
+            raise
+        raise UserError(f"The sizes or names in 'model' do not fit: {_one_line(error)}") from error
     # Zeros, the library's start, would make all queries one.
     nn.init.normal_(model.query_tokens, std=0.02)
     return model

@@ -14,19 +14,20 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmtt.errors import UserError
 from mmtt.settings import Section, parse
 
 from .distributed import placed_like, whole
+from .writing import save_tensors, whole_or_absent
 
 FORMAT = 1
 _FOLDER = re.compile(r"^step-(\d{6,})$")
@@ -82,22 +83,26 @@ def write(folder: Path, state: State, files: Mapping[str, Mapping[str, Tensor]],
         state: what `state.json` holds.
         files: tensors by file name without suffix; sharded ones are put together, which takes every rank.
         writes: whether this rank is the one that writes.
+
+    Raises:
+        UserError: the disk is full, or refuses.
     """
     final = folder / f"step-{state.step:06d}"
     temporary = folder / f".{final.name}.{os.getpid()}.tmp"
-    if writes:
-        shutil.rmtree(temporary, ignore_errors=True)  # in a container every start may have the same process id
-        temporary.mkdir(parents=True)
-    for name, tensors in files.items():
-        gathered = {key: kept for key, value in tensors.items() if (kept := _kept(value, writes)) is not None}
+    with whole_or_absent(temporary, final, "checkpoints from before are kept") if writes else nullcontext():
         if writes:
-            save_file(gathered, temporary / f"{name}.safetensors")
-    if writes:
-        (temporary / "state.json").write_text(state.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        for path in (*temporary.iterdir(), temporary):
-            _sync(path)
-        temporary.replace(final)
-        _sync(folder)
+            shutil.rmtree(temporary, ignore_errors=True)  # in a container every start may have the same process id
+            temporary.mkdir(parents=True)
+        for name, tensors in files.items():
+            gathered = {key: kept for key, value in tensors.items() if (kept := _kept(value, writes)) is not None}
+            if writes:
+                save_tensors(temporary / f"{name}.safetensors", gathered)
+        if writes:
+            (temporary / "state.json").write_text(state.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            for path in (*temporary.iterdir(), temporary):
+                _sync(path)
+            temporary.replace(final)
+            _sync(folder)
     return final
 
 
@@ -141,10 +146,12 @@ def read_state(folder: Path) -> State:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{folder} has no state.json, so it is no checkpoint of ours{_pickle_hint(folder)}.") from None
+        raise UserError(f"{folder} has no state.json, so it is {_not_ours(folder)}") from None
     except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}). Remove {folder} to go on from the one before.") from error
-    if isinstance(data, dict) and data.get("format") != FORMAT:
+        raise UserError(f"{path} is damaged ({error}). {_remedy(folder)}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path} holds no JSON object, so {folder} is {_not_ours(folder)}")
+    if data.get("format") != FORMAT:
         raise UserError(f"{path} has format {data.get('format')!r}; this version of MMTT reads format {FORMAT}.")
     return parse(State, data, str(path))
 
@@ -157,15 +164,24 @@ def read(folder: Path, name: str) -> Iterator[tuple[str, Tensor]]:
     """
     path = folder / f"{name}.safetensors"
     if not path.is_file():
-        raise UserError(f"{path} is missing{_pickle_hint(folder)}. Remove {folder} to go on from the one before.")
+        raise UserError(f"{path} is missing{_pickle_hint(folder)}. {_remedy(folder)}")
     if _is_pickle(path):
         raise UserError(f"{path} is a pickle, which could run any code and is never opened. Bring safetensors.")
     try:
         with safe_open(path, framework="pt") as file:
             yield from ((key, file.get_tensor(key)) for key in sorted(file.keys()))
     except SafetensorError as error:
-        told = f"{path} is truncated or damaged ({error})"
-        raise UserError(f"{told}. Remove {folder} to go on from the one before.") from error
+        raise UserError(f"{path} is truncated or damaged ({error}). {_remedy(folder)}") from error
+
+
+def _not_ours(folder: Path) -> str:
+    return f"no checkpoint of ours{_pickle_hint(folder)}. {_remedy(folder)}"
+
+
+def _remedy(folder: Path) -> str:
+    if not _FOLDER.match(folder.name):
+        return "Export the run again, or get it again."
+    return f"Remove {folder}: training goes on from the checkpoint before it, or begins the stage anew."
 
 
 def _is_pickle(path: Path) -> bool:

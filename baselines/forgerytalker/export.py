@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import save_file
 
 from mmtt.errors import UserError
-from mmtt.files import file_sha256, replacing, write_atomically
+from mmtt.files import file_sha256, lock, replacing, write_atomically
 from mmtt.samples import digest_of
 from mmtt.settings import Section, parse
 
@@ -29,6 +28,7 @@ from . import checkpoint, runs
 from .card import Facts, card, facts_of
 from .config import STAGES, Config
 from .model import ForgeryTalker, build
+from .writing import save_tensors, whole_or_absent
 
 WEIGHTS, EXPORT, CARD = "model", "export.json", "README.md"
 
@@ -59,6 +59,21 @@ class Trained:
     def config(self) -> Config:
         """The run's config."""
         return self.run.config
+
+    @property
+    def lacking(self) -> str | None:
+        """What has not been trained to its end and would change this model, in words; None where nothing is left."""
+        stages = self.run.stages()
+        later = stages[stages.index(self.stage) + 1 :]
+        told = [] if self._finished else [f"{self.stage} is not finished"]
+        told += [f"{' and '.join(later)} {'are' if len(later) > 1 else 'is'} not trained"] if later else []
+        left = f"what follows is what {self.stage} had learnt after step {self.step}"
+        return f"{self.run.folder}: {' and '.join(told)}; {left}." if told else None
+
+    @property
+    def _finished(self) -> bool:
+        """An export does not say whether its stage was at its end."""
+        return (self.run.folder / EXPORT).is_file() or self.run.state(self.stage).finished
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -123,19 +138,27 @@ def export(trained: Trained, root: Path, folder: Path, scores: Path | None = Non
         scores: what `mmtt baseline evaluate` made, for the card.
 
     Raises:
-        UserError: the folder is there already, or the dataset is another one.
+        UserError: the folder is there already, the dataset is another one, or the disk is full.
+        LockedError: another process exports to it.
     """
-    if folder.exists():
-        raise UserError(f"{folder} exists. Name a new folder.")
+    _require_new(folder)
     if digest_of(root) != trained.run.dataset:
         raise UserError(f"{root} is not what the run was trained on, or was changed since. Name the dataset as it was.")
     facts = facts_of(root, trained.config.data)
-    temporary = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    _write(trained, temporary, facts, scores)
-    temporary.replace(folder)
+    # Not the name under which `predict` keeps its work.
+    temporary = folder.with_name(f".{folder.name}.export")
+    with lock(temporary), whole_or_absent(temporary, folder, "the run is as it was"):
+        _require_new(folder)
+        shutil.rmtree(temporary / "tokenizers", ignore_errors=True)  # of a kill; all else is written over
+        _write(trained, temporary, facts, scores)
+        (temporary / ".lock").unlink()
+        temporary.replace(folder)
     return folder
+
+
+def _require_new(folder: Path) -> None:
+    if folder.exists():
+        raise UserError(f"{folder} exists. Name a new folder.")
 
 
 def _write(trained: Trained, folder: Path, facts: Facts, scores: Path | None) -> None:
@@ -144,7 +167,7 @@ def _write(trained: Trained, folder: Path, facts: Facts, scores: Path | None) ->
         tensors = runs.stored(run, trained.model, trained.stage)
         whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
         with replacing(weights) as temporary:
-            save_file(whole, temporary, {"format": "pt"})
+            save_tensors(temporary, whole, {"format": "pt"})
     run.tokens.save(folder / "tokenizers")
     about = Exported.model_validate({"stage": trained.stage, "step": trained.step, "weights": file_sha256(weights)})
     size = sum(tensor.numel() for tensor in checkpoint.tensors_of(trained.model).values())

@@ -11,6 +11,12 @@ from mmtt.errors import UserError
 _TOLD_BY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
 
+def is_shortage(error: Exception) -> bool:
+    """Whether an error says that memory ran out."""
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or any(words in str(error) for words in _TOLD_BY)
+
+
 @contextmanager
 def shortage_told(sentence: str) -> Iterator[None]:
     """Make a sentence of running out of memory; everything else passes.
@@ -21,7 +27,6 @@ def shortage_told(sentence: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        short = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not short and not any(words in str(error) for words in _TOLD_BY):
+        if not is_shortage(error):
             raise
         raise UserError(sentence) from error

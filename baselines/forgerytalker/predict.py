@@ -9,7 +9,6 @@ A picture that cannot be decoded has a line with an `error` and no answer: score
 """
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from .config import DataConfig
 from .export import Trained
 
 META = "meta.json"
+_OPTIONS = ("split", "variants", "pristine", "regions")  # what a command asks for, told with its values
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ def predict(
         progress: tells a person.
 
     Raises:
-        UserError: no such samples, or `out` holds something else.
+        UserError: no such samples, or `out`, or what was begun of it, holds something else.
+        LockedError: another process is making `out`.
     """
     samples = samples_of(trained, root, asked)
     meta = _meta(trained, root, asked, len(samples))
@@ -93,9 +94,9 @@ def predict(
         return out
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.unfinished")
-    if (unfinished / META).is_file() and _read_meta(unfinished) != meta:
-        shutil.rmtree(unfinished)
     with lock(unfinished):
+        if (unfinished / META).is_file():
+            _require_begun_so(unfinished, out, meta)
         (unfinished / MASKS).mkdir(exist_ok=True)
         write_atomically(unfinished / META, _json(meta, indent=1))
         _fill(trained, samples, unfinished, asked, batch, workers, progress)
@@ -148,8 +149,23 @@ def _require_same(out: Path, meta: dict[str, Any]) -> None:
     if there is None:
         raise UserError(f"{out} exists and holds no predictions of ours. Name a new folder.")
     if there != meta:
-        key = next((key for key in meta if not isinstance(there, dict) or there.get(key) != meta[key]), "format")
-        raise UserError(f"{out} holds other predictions (their '{key}' differs). Name a new folder, or remove it.")
+        raise UserError(f"{out} holds other predictions ({_difference(there, meta)}). Name a new folder, or remove it.")
+
+
+def _require_begun_so(unfinished: Path, out: Path, meta: dict[str, Any]) -> None:
+    there = _read_meta(unfinished)
+    if there != meta:
+        raise UserError(
+            f"{out} was begun with other predictions ({_difference(there, meta)}). Ask as before and it goes on, "
+            f"name a new folder, or remove {unfinished} to begin anew."
+        )
+
+
+def _difference(there: Any, meta: dict[str, Any]) -> str:
+    key = next((key for key in meta if not isinstance(there, dict) or there.get(key) != meta[key]), "format")
+    if key not in _OPTIONS or not isinstance(there, dict):
+        return f"their '{key}' differs"
+    return f"their '{key}' differs: {json.dumps(there.get(key))} there, {json.dumps(meta[key])} now"
 
 
 def _fill(

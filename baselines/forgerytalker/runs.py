@@ -35,6 +35,7 @@ from .checkpoint import State
 from .config import STAGES, Config, StageConfig
 from .model import ForgeryTalker, build
 from .tokens import Tokens, pretrained_folder
+from .writing import whole_or_absent
 
 KEPT = 2
 # These come from the pretrained folder again, unless a stage trains them; no checkpoint repeats them.
@@ -155,10 +156,11 @@ def _pretrained(config: Config) -> str | None:
 
 def _save_tokens(tokens: Tokens, folder: Path) -> None:
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-    tokens.save(temporary)
-    if folder.exists():
-        shutil.rmtree(folder)  # of a run that was killed before it began
-    temporary.replace(folder)
+    with whole_or_absent(temporary, folder, "nothing was trained yet"):
+        tokens.save(temporary)
+        if folder.exists():
+            shutil.rmtree(folder)  # of a run that was killed before it began
+        temporary.replace(folder)
 
 
 def _require_same(folder: Path, config: Config, dataset: str) -> None:

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,10 @@ from torch import nn
 
 from baselines.forgerytalker import checkpoint
 from baselines.forgerytalker.checkpoint import State
+from baselines.forgerytalker.writing import save_tensors
 from mmtt.errors import UserError
+
+ROOT = Path(__file__).parents[2]
 
 
 class Tied(nn.Module):
@@ -79,7 +84,10 @@ def test_a_truncated_file_is_one_sentence(written):
     folder, model, _ = written
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(UserError, match=r"truncated or damaged.*Remove .*step-000007 to go on from the one before"):
+    with pytest.raises(
+        UserError,
+        match=r"truncated or damaged.*Remove .*step-000007: training goes on from the checkpoint before it, or",
+    ):
         load(folder, model)
     path.write_bytes(b"")
     with pytest.raises(UserError, match="truncated or damaged"):
@@ -143,7 +151,7 @@ def test_moments_of_other_parameters_are_refused(written):
     [
         ("{", "is damaged"),
         ('{"format": 2}', "has format 2; this version of MMTT reads format 1"),
-        ("[]", "valid dictionary"),
+        ("[]", r"no checkpoint of ours\. Remove .*step-000007: training goes on"),
         ('{"format": 1, "stage": "../..", "config": "c", "dataset": "d"}', "'stage' is"),
         ('{"format": 1, "stage": "stage1", "step": -1, "config": "c", "dataset": "d"}', "'step' is -1"),
         ('{"format": 1, "stage": "stage1"}', "'config' is missing"),
@@ -159,7 +167,7 @@ def test_a_damaged_state_is_one_sentence(written, text, told):
 def test_a_folder_without_state_is_no_checkpoint(written):
     folder, _, _ = written
     (folder / "state.json").unlink()
-    with pytest.raises(UserError, match=r"no state.json"):
+    with pytest.raises(UserError, match=r"no state.json.*Remove .*step-000007: training goes on"):
         checkpoint.read_state(folder)
 
 
@@ -172,6 +180,43 @@ def test_what_a_kill_left_under_this_process_id_is_written_over(tmp_path):
     folder = checkpoint.write(tmp_path / "s", state, {"ema": {"a": torch.zeros(1)}}, writes=True)
     assert sorted(path.name for path in folder.iterdir()) == ["ema.safetensors", "state.json"]
     assert [path.name for path in (tmp_path / "s").iterdir()] == ["step-000003"]
+
+
+@pytest.mark.parametrize("what", ["model.safetensors", "state.json"])
+def test_a_disk_that_is_full_is_a_sentence_and_leaves_what_was_there(written, what):
+    """The system itself refuses to write on, as where a disk is full; in a process of its own, for it stays so."""
+    folder, _, _ = written
+    stage, limit = folder.parent, {"model.safetensors": 4096, "state.json": 100}[what]
+    values = 10_000 if what == "model.safetensors" else 0
+    code = (
+        "import resource, torch\n"
+        "from pathlib import Path\n"
+        "from baselines.forgerytalker import checkpoint\n"
+        "from mmtt.errors import UserError\n"
+        f"state = checkpoint.read_state(Path({str(folder)!r})).model_copy(update={{'step': 8}})\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        f"files = {{'model': {{'a': torch.zeros({values})}}}}\n"
+        "try:\n"
+        f"    checkpoint.write(Path({str(stage)!r}), state, files, writes=True)\n"
+        "except UserError as error:\n"
+        "    print(error)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert told.startswith(f"{stage / 'step-000008'} cannot be written: ")
+    assert "File too large" in told
+    assert told.endswith("Make room and run the command again; checkpoints from before are kept.\n")
+    assert [path.name for path in stage.iterdir()] == [folder.name]
+
+
+def test_whoever_may_read_the_folders_other_files_may_read_the_weights(written):
+    folder, _, _ = written
+    assert {path.stat().st_mode for path in folder.iterdir()} == {(folder / "state.json").stat().st_mode}
+    before = os.umask(0o077)
+    try:
+        save_tensors(folder / "own.safetensors", {"a": torch.zeros(1)})
+    finally:
+        os.umask(before)
+    assert (folder / "own.safetensors").stat().st_mode & 0o777 == 0o600
 
 
 def test_only_the_newest_are_kept_and_what_a_kill_left_is_swept(written):

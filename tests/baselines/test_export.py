@@ -3,6 +3,7 @@
 import getpass
 import json
 import re
+import resource
 import shutil
 import socket
 from dataclasses import replace
@@ -23,8 +24,10 @@ from baselines.forgerytalker.config import Config
 from baselines.forgerytalker.export import Trained, export, load
 from baselines.forgerytalker.model import build
 from mmtt.devices import steady
-from mmtt.errors import UserError
+from mmtt.errors import LockedError, UserError
+from mmtt.files import lock
 from mmtt.layout import Layout
+from tests.baselines.small_runs import forked
 from tests.baselines.untrained import reported_dataset, small_config, untrained_run
 
 PREDICTIONS = ("mask_BHW", "regions_BR", "verdict_B")
@@ -173,6 +176,63 @@ def test_the_commands_lead_from_a_run_to_a_card_with_scores(trained, root, tmp_p
     asked = ("--split", "validation", "--regions", "eye", "--batch", "2", "-j", "1")
     mmtt("predict", str(model), str(root), str(tmp_path / "said"), *asked)
     assert json.loads((tmp_path / "said" / "meta.json").read_text())["regions"] == ["eye"]
+
+
+def test_a_run_whose_later_stages_are_not_trained_says_so(root, tmp_path):
+    run = untrained_run(tmp_path / "run", root, small_config(), stage="prompter")
+    assert load(run).lacking == (
+        f"{run}: stage1 and stage2 are not trained; what follows is what prompter had learnt after step 3."
+    )
+    (state,) = (run / "prompter").glob("step-*/state.json")
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"finished": False}))
+    assert "prompter is not finished and stage1 and stage2 are not trained" in load(run).lacking
+    model = export(load(run), root, tmp_path / "model")
+    assert "model: stage1 and stage2 are not trained" in load(model).lacking
+    app = typer.Typer()
+    register(app)
+    words = ["baseline", "export", str(run), str(root)]
+    told = CliRunner().invoke(app, [*words, str(tmp_path / "a")])
+    assert told.stderr.startswith(f"{run}: prompter is not finished")
+    assert CliRunner().invoke(app, [*words, str(tmp_path / "b"), "--stage", "prompter"]).stderr == ""
+
+
+def test_a_trained_run_lacks_nothing(trained, exported):
+    assert trained.lacking is None
+    assert load(exported).lacking is None
+
+
+def test_an_export_that_somebody_else_makes_is_left_alone_and_what_a_kill_left_is_written_over(
+    trained, exported, root, tmp_path
+):
+    left = tmp_path / ".model.export"
+    (left / "tokenizers").mkdir(parents=True)
+    (left / "tokenizers" / "half").write_bytes(b"half")
+    with lock(left), pytest.raises(LockedError, match="being written by another process"):
+        export(trained, root, tmp_path / "model")
+    assert (left / "tokenizers" / "half").exists()
+    made = export(trained, root, tmp_path / "model")
+    names = [{str(path.relative_to(folder)) for path in folder.rglob("*")} for folder in (made, exported)]
+    assert names[0] == names[1]
+    assert not left.exists()
+
+
+def test_an_export_that_the_system_refuses_is_a_sentence_and_leaves_nothing(trained, root, tmp_path):
+    """In a process of its own: how much it may write cannot be raised again."""
+    said = tmp_path / "said"
+    process = forked(_export_in_little, trained.run.folder, root, tmp_path / "model", said)
+    process.join(60)
+    told = said.read_text()
+    assert told.startswith(f"{tmp_path / 'model'} cannot be written: ")
+    assert "File too large" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["said"]
+
+
+def _export_in_little(run, root, folder, said):
+    model = load(run)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    with pytest.raises(UserError) as refused:
+        export(model, root, folder)
+    said.write_text(str(refused.value))
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate"])

@@ -179,8 +179,21 @@ def test_orders_are_permutations_and_a_window_bounds_the_row_groups_at_hand():
 def test_shares_part_every_order_and_fill_up_at_the_end():
     for count in range(13):
         parts = [shares(np.arange(count), 6, rank, 3) for rank in range(3)]
-        assert {part.shape for part in parts} == {(-(-count // 6), 2)}
+        assert {part.shape for part in parts} == {(-(-count // 6), 2 if count > 3 else 1)}
         assert sorted(int(v) for part in parts for v in part.ravel() if v != FILLER) == list(range(count))
+
+
+def test_a_batch_larger_than_the_data_is_no_larger_than_what_the_ranks_share(data):
+    (batch,) = epoch_of(data, batch=100_000)
+    assert batch.weight_B.tolist() == [1.0] * COUNT
+    parts = [shares(np.arange(4), 99_999, rank, 3) for rank in range(3)]
+    assert [part.tolist() for part in parts] == [[[0, 3]], [[1, FILLER]], [[2, FILLER]]]
+
+
+def test_an_epoch_that_is_taken_up_keeps_the_size_of_its_steps():
+    whole = [shares(np.arange(10), 4, rank, 2).tolist() for rank in range(2)]
+    assert whole == [[[0, 2], [4, 6], [8, FILLER]], [[1, 3], [5, 7], [9, FILLER]]]
+    assert [shares(np.arange(10), 4, rank, 2, start=8).tolist() for rank in range(2)] == [part[2:] for part in whole]
 
 
 def test_a_sample_can_be_taken_by_its_number(data):

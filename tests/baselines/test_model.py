@@ -410,6 +410,11 @@ def test_the_size_of_the_pictures_must_be_the_encoders():
         ("vision", {"hiden_size": 8}, r"'model\.vision\.hiden_size' is no field .*Did you mean 'hidden_size'"),
         ("vision", {"hidden_size": "many"}, r"'model\.vision' is no InstructBlipVisionConfig"),
         ("qformer", {"num_attention_heads": 5}, "do not fit"),
+        ("language", {"d_model": -1}, "do not fit"),
+        ("language", {"num_heads": -2}, "do not fit"),
+        ("vision", {"hidden_size": -16}, "do not fit"),
+        ("qformer", {"num_attention_heads": 0}, "do not fit"),
+        ("qformer", {"vocab_size": -3}, "do not fit"),
         ("language", {"feed_forward_proj": "round"}, r"model\.language|do not fit"),
     ],
 )

@@ -15,7 +15,8 @@ from baselines.forgerytalker.evaluate import evaluate
 from baselines.forgerytalker.export import Trained, load
 from baselines.forgerytalker.predict import Asked, predict, region_words
 from mmtt.devices import steady
-from mmtt.errors import UserError
+from mmtt.errors import LockedError, UserError
+from mmtt.files import lock
 from mmtt.images import decode_gray
 from mmtt.metrics.predictions import read_predictions
 from mmtt.progress import silent
@@ -150,6 +151,24 @@ def test_what_is_there_is_kept_and_other_predictions_are_not_written_over(traine
     with pytest.raises(UserError, match="holds no predictions of ours"):
         predict(trained, root, tmp_path / "strange", TRAIN)
     assert files_of(whole) == before
+
+
+def test_what_was_begun_with_other_options_is_refused_by_name_and_kept(trained, root, whole, tmp_path):
+    unfinished = Path(shutil.copytree(whole, tmp_path / ".out.unfinished"))
+    before = files_of(unfinished)
+    told = r"'regions' differs: null there, \[\"eye\"\] now.*remove .*/\.out\.unfinished to begin anew"
+    with pytest.raises(UserError, match=told):
+        predict(trained, root, tmp_path / "out", replace(TRAIN, regions=("eye",)))
+    assert {name: data for name, data in files_of(unfinished).items() if name != ".lock"} == before
+    assert files_of(predict(trained, root, tmp_path / "out", TRAIN, batch=2)) == files_of(whole)
+
+
+@pytest.mark.parametrize("asked", [TRAIN, replace(TRAIN, regions=("eye",))])
+def test_a_folder_that_somebody_else_is_making_is_left_alone(trained, root, whole, tmp_path, asked):
+    unfinished = Path(shutil.copytree(whole, tmp_path / ".out.unfinished"))
+    with lock(unfinished), pytest.raises(LockedError, match="being written by another process"):
+        predict(trained, root, tmp_path / "out", asked)
+    assert {name: data for name, data in files_of(unfinished).items() if name != ".lock"} == files_of(whole)
 
 
 def test_a_picture_that_cannot_be_decoded_has_a_line_that_says_so_and_no_answer(trained, root, tmp_path):

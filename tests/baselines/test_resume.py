@@ -136,7 +136,7 @@ def test_a_damaged_newest_checkpoint_is_not_passed_over_in_silence(dataset, tmp_
     (newest / "state.json").write_text(json.dumps(state | {"finished": False, "epoch": 0, "position": 2}))
     model = newest / "model.safetensors"
     model.write_bytes(model.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"truncated or damaged.*Remove .*step-00000\d to go on from the one before"):
+    with pytest.raises(UserError, match=r"truncated or damaged.*Remove .*step-00000\d: training goes on"):
         trained(dataset, run, short)
     (newest / "state.json").write_text(json.dumps(state | {"config": "0" * 64}))
     with pytest.raises(UserError, match="belongs to another config, dataset or stage"):

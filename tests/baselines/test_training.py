@@ -2,9 +2,12 @@
 
 import json
 import math
+import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -160,15 +163,16 @@ def test_gradients_do_not_depend_on_the_parts_of_a_batch(begun, accumulate):
     whole = begun(only(batch=10, clip_norm=None))
     parts = begun(only(batch=10, clip_norm=None, accumulate=accumulate))
     batch = next(whole.batches(whole.data("train"), 10))
-    batch = replace(batch, weight_B=torch.tensor([1.0] * 5 + [0.0] * 5))
+    real = math.ceil(len(batch) / 2)
+    batch = replace(batch, weight_B=(torch.arange(len(batch)) < real).float())
     told, expected = gradients(whole, batch)
     told_again, found = gradients(parts, batch)
-    assert told.real == told_again.real == 5
+    assert told.real == told_again.real == real
     assert told.losses == pytest.approx(told_again.losses, rel=1e-5)
     assert expected.keys() == found.keys()
     for name, gradient in expected.items():
         assert torch.allclose(gradient, found[name], rtol=0, atol=1e-4 * float(gradient.abs().max()) + 1e-7), name
-    _, without = gradients(begun(only(batch=5, clip_norm=None)), split(batch, 2)[0])
+    _, without = gradients(begun(only(batch=real, clip_norm=None)), split(batch, 2)[0])
     for name, gradient in without.items():
         assert torch.allclose(gradient, expected[name], rtol=0, atol=1e-4 * float(gradient.abs().max()) + 1e-7), name
 
@@ -353,6 +357,43 @@ def test_without_its_extra_the_command_is_a_sentence_and_its_help_works(absent):
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert found.stdout.startswith(f"Training needs {absent}: pip install 'mmtt[baselines]'.\n")
     assert "DATASET" in found.stdout
+
+
+def test_what_transformers_does_not_name_is_named_all_the_same():
+    """It imports late, and tells of its own class in place of the package that it missed."""
+    code = (
+        "import sys; sys.modules['tokenizers'] = None\n"
+        "from baselines.cli_use import extra_told\n"
+        "from mmtt.errors import MissingDependency\n"
+        "late, inner = ModuleNotFoundError('Could not import module'), ModuleNotFoundError(name='safetensors.torch')\n"
+        "for error in (late, inner):\n"
+        "    try:\n"
+        "        with extra_told('Training'):\n"
+        "            raise error\n"
+        "    except MissingDependency as told:\n"
+        "        print(told)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    needed = [f"Training needs {name}: pip install 'mmtt[baselines]'." for name in ("tokenizers", "safetensors")]
+    assert found.stdout.splitlines() == needed
+
+
+def test_ctrl_c_is_a_sentence_and_the_same_command_goes_on(dataset, tmp_path):
+    run, said = tmp_path / "run", tmp_path / "said"
+    arguments = command(dataset, run, steady_config(epochs=40))
+    process, deadline = forked(_train_and_say, arguments, said), time.monotonic() + 60
+    while not (run / "log.jsonl").exists() or not list(run.glob("prompter/step-*")):
+        assert time.monotonic() < deadline and process.is_alive()
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode == 130
+    assert said.read_text() == "Stopped. The same command goes on.\n"
+
+
+def _train_and_say(arguments, said):
+    sys.stderr = said.open("w")
+    train_here(arguments)
 
 
 def test_weights_and_biases_is_asked_for_and_named_where_it_is_absent(dataset, tmp_path, monkeypatch):

@@ -38,7 +38,7 @@ def batches(
 
     Args:
         data: a split.
-        batch: samples of one step on all ranks together.
+        batch: samples of one step on all ranks together; no more than `data` has, but for what the ranks share evenly.
         seed: decides, with `epoch`, the order, crops and flips; a sample's own depend on nothing else.
         epoch: from 0.
         start: samples of this epoch that all ranks together have seen already; they are not read.
@@ -51,7 +51,7 @@ def batches(
         UserError: a batch that the ranks cannot share, or a worker that died; DamagedError: a damaged picture or shard.
     """
     order = _order(data, seed, epoch) if train else np.arange(len(data))
-    mine = shares(order[start:], batch, rank, world)
+    mine = shares(order, batch, rank, world, start)
     steps = _Steps(data, mine, order, (seed, epoch) if train else None)
     source = Source(data.config, data.cache, data.config.window if train else 1)
     yield from _made(_Maker(source), steps, workers)

@@ -1,8 +1,9 @@
 """Order: which samples come when, on which rank. A function of seed and epoch, the same on every machine.
 
-Legend: N samples, n samples of this epoch that are left, T steps, L samples of one step on one rank.
+Legend: N samples, n of them that are left of this epoch, T steps, L samples of one step on one rank.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,20 +45,24 @@ def grouped(groups: Sequence[int], window: int, rng: np.random.Generator) -> Ind
     return np.concatenate([rng.permutation(block) for block in blocks]) if blocks else by_group
 
 
-def shares(order: Indices, batch: int, rank: int, world: int) -> npt.NDArray[np.int64]:
+def shares(order: Indices, batch: int, rank: int, world: int, start: int = 0) -> npt.NDArray[np.int64]:
     """Return one rank's samples, int64 T×L; `FILLER` fills the last step up, so that all ranks take T steps of L.
 
     Args:
-        order: what is left of the epoch, int64 (n,).
-        batch: samples of one step on all ranks together.
+        order: the epoch, int64 (N,).
+        batch: samples of one step on all ranks together; where N is less, a step has N, and what the ranks need to
+            share them evenly.
         rank: 0 … world - 1.
         world: number of ranks.
+        start: how many of them are done, so that n = N - start are left.
 
     Raises:
         UserError: a batch that the ranks cannot share evenly.
     """
     if batch % world:
         raise UserError(f"A batch of {batch} cannot be shared by {world} ranks; make it a multiple of {world}.")
-    short = -len(order) % batch
-    filled = np.concatenate([order, np.full(short, FILLER, np.int64)])
-    return filled.reshape(-1, batch)[:, rank::world]
+    # By N, not by n: an epoch that is taken up goes on with steps of the same size.
+    size = min(batch, world * max(1, math.ceil(len(order) / world)))
+    left = order[start:]
+    filled = np.concatenate([left, np.full(-len(left) % size, FILLER, np.int64)])
+    return filled.reshape(-1, size)[:, rank::world]
