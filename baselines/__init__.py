@@ -1,1 +1,1 @@
-"""ForgeryTalker, trained and scored from the shards. Not built yet."""
+"""ForgeryTalker, trained and scored from the shards."""

@@ -115,7 +115,7 @@ def curve(run: Path, path: Path) -> None:
         for name, value in (line.get("validation") or line["losses"]).items():
             of_which[line["stage"], name].append((line["step"], value))
     names = list(dict.fromkeys([*trained, *validated]))
-    figure, axes = plt.subplots(3, 3, figsize=(12, 8), layout="constrained")
+    figure, axes = plt.subplots(2, 5, figsize=(17, 6.5), layout="constrained")
     for axis, name in zip(axes.flat, names, strict=False):
         if trained[name]:
             steps, values = np.transpose(trained[name])
@@ -126,7 +126,7 @@ def curve(run: Path, path: Path) -> None:
         axis.legend()
     for axis in axes.flat[len(names) :]:
         axis.axis("off")
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=65)
 
 
 def _running(values: np.ndarray, window: int = 50) -> np.ndarray:
