@@ -131,6 +131,8 @@ def score_command(
         meteor=meteor,
         progress=for_person("Scoring"),
     )
+    if "mask" not in board.standings[0].parts:
+        typer.echo("No prediction has a mask; --masks names the folder of the authors' layout.", err=True)
     if out is not None:
         scoreboard.write(board, rows, out)
     typer.echo(board.to_json() if as_json else scoreboard.summary(board))

@@ -14,6 +14,7 @@ Legend: B samples, K losses.
 """
 
 import math
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -102,7 +103,15 @@ def run_stage(job: Job, tracker: Any = None) -> None:
                 samples = {"train": len(train_data), "validation": len(validation_data)}
                 without = {"unreported": train_data.unreported, "left_out": train_data.left_out}
                 log.write({"step": state.step, "epoch": epoch, "validation": found, "samples": samples | without})
+                _tell(job, state, found)
             save(job, learner, state, log)
+
+
+def _tell(job: Job, state: State, found: Mapping[str, float]) -> None:
+    """Say how an epoch ended, where no bar shows that training moves."""
+    if not sys.stderr.isatty():
+        told = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
+        print(f"{job.stage}, epoch {state.epoch} of {job.plan.epochs}: validation {told}", file=sys.stderr, flush=True)
 
 
 class Told(NamedTuple):

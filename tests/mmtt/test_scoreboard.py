@@ -387,6 +387,13 @@ def test_the_command_prints_tables_or_json_and_writes_what_it_is_told(root, aske
     assert [standing["name"] for standing in told["standings"]] == ["model"]
 
 
+def test_the_authors_lines_without_their_masks_are_met_with_where_to_name_them(root, asked, tmp_path):
+    path = tmp_path / "out.jsonl"
+    lines = [{"image_id": s.record_id, "img_path": f"a/{s.record_id}.jpg", "caption": "Odd."} for s in asked]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert "--masks names the folder" in mmtt("score", path, root, "--no-trivial").stderr
+
+
 def test_a_mistake_is_one_sentence(root, asked, answer, tmp_path):
     folder = answer(asked)
     assert "No sample is in split 'tset'" in users_mistake("score", folder, root, "--split", "tset")
