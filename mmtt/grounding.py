@@ -60,6 +60,9 @@ _WITHIN: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
+EDITED_FROM = 0.05  # share of a region inside the mask from which it counts as edited
+
+
 class Grounding(NamedTuple):
     """How a text's claims fit a mask.
 
@@ -90,6 +93,11 @@ SUPPORT = _symmetric(_HELD)
 NEIGHBOURS = _symmetric(_BESIDE)
 
 
+def edited_regions(shares: Mapping[str, float], min_share: float = EDITED_FROM) -> tuple[str, ...]:
+    """Return the regions of which so large a share (0–1) lies inside a mask that they count as edited."""
+    return tuple(word for word, share in shares.items() if share >= min_share)
+
+
 def supported(region: str, edited: Collection[str]) -> bool:
     """Return whether a claimed word is borne out by what was edited: its own region, or one in `SUPPORT`."""
     return region in edited or not SUPPORT[region].isdisjoint(edited)
@@ -99,7 +107,7 @@ def ground(
     claimed: Sequence[str],
     edited: Mapping[str, float],
     *,
-    min_share: float = 0.05,
+    min_share: float = EDITED_FROM,
     sayable: Collection[str] | None = None,
 ) -> Grounding:
     """Return how the claimed words fit a mask.
@@ -118,7 +126,7 @@ def ground(
     """
     if not set(claimed) <= set(REGIONS):
         raise ValueError(f"no regions: {', '.join(sorted(set(claimed) - set(REGIONS)))}")
-    real = {word for word, share in edited.items() if share >= min_share}
+    real = set(edited_regions(edited, min_share))
     words = [word for word in REGIONS if word in claimed]
     wanting = [word for word in words if not supported(word, real)]
     undecided = [word for word in wanting if sayable is not None and not _decidable(word, edited, sayable)]

@@ -40,8 +40,8 @@ from PIL import Image
 from mmtt.centrality import centrality
 from mmtt.errors import UserError
 from mmtt.faces import Face
+from mmtt.grounding import edited_regions
 from mmtt.images import Gray, decode_gray, decode_rgb, perceptual_hash
-from mmtt.metrics.claims import EDITED_FROM
 from mmtt.metrics.localization import ALTERED_ABOVE
 from mmtt.metrics.predictions import Key, Prediction
 from mmtt.metrics.ptb import tokenize
@@ -197,17 +197,13 @@ def _reached(counts: npt.NDArray[np.int64]) -> Floats:
     return np.cumsum(counts[::-1])[::-1][1:].astype(np.float64)
 
 
-def _edited(sample: Sample) -> tuple[str, ...]:
-    return tuple(word for word, share in sample.regions.items() if share >= EDITED_FROM)
-
-
 def _rates(samples: Sequence[Sample]) -> dict[str, float]:
     """Return how often each region is named by the samples' reports, or is edited where there are none.
 
     Moved, in their order, so that 0.5 is the share from which on naming a region to everybody gives the best micro F1.
     """
     said = [references_of(sample)[0].regions for sample in samples if references_of(sample)]
-    chosen = said or [_edited(sample) for sample in samples]
+    chosen = said or [edited_regions(sample.regions) for sample in samples]
     counts = Counter(word for words in chosen for word in set(words))
     if not counts:
         return {}
@@ -289,7 +285,7 @@ class _Nearest:
         nearest = self._train[int(distances.argmin())]
         references = references_of(nearest)
         text = references[0].text if references else None
-        words = references[0].regions if references else _edited(nearest)
+        words = references[0].regions if references else edited_regions(nearest.regions)
         verdict = float(nearest.manipulated) if self._verdicts else None
         return Prediction(decode_gray(self._masks(nearest)["mask"]), text, dict.fromkeys(words, 1.0), verdict)
 

@@ -36,7 +36,6 @@ from .ingest import bucket_of
 STAGE = "plan"
 VERSION = "1"
 BASIS = "basis"
-
 _COLUMNS = ["record_id", "group_id", "origin", "licence", "landmark_scheme", "parsed_regions"]
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from mmtt.errors import UserError
 from mmtt.faces import Face
 from mmtt.files import lock
+from mmtt.grounding import edited_regions
 from mmtt.ids import derived_id
 from mmtt.images import decode_gray
 from mmtt.layout import Layout
 from mmtt.lexicon import claimed
 from mmtt.manifest import passed, shard_paths
-from mmtt.metrics.claims import EDITED_FROM
 from mmtt.metrics.localization import ALTERED_ABOVE
 from mmtt.regions import REGIONS, region_mask
 from mmtt.reports import Report
@@ -95,7 +95,7 @@ def told(edited: Mapping[str, float], wording: Wording) -> tuple[str, ...]:
     Of parts that lie in one another one is named: the lip where its surface changed, else the mouth; the eye, not its
     pupil; the skin only where nothing else was edited as much.
     """
-    real = {word: share for word, share in edited.items() if share >= EDITED_FROM}
+    real = {word: edited[word] for word in edited_regions(edited)}
     found = {word: share for word, share in real.items() if share >= MIN_SHARE} or dict(
         sorted(real.items(), key=lambda item: -item[1])[:1]
     )

@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from mmtt.errors import UserError
+from mmtt.files import sync
 from mmtt.settings import Section, parse
 
 from .distributed import placed_like, whole
@@ -100,23 +101,15 @@ def write(folder: Path, state: State, files: Mapping[str, Mapping[str, Tensor]],
         if writes:
             (temporary / "state.json").write_text(state.model_dump_json(indent=1) + "\n", encoding="utf-8")
             for path in (*temporary.iterdir(), temporary):
-                _sync(path)
+                sync(path)
             temporary.replace(final)
-            _sync(folder)
+            sync(folder)
     return final
 
 
 def _kept(tensor: Tensor, writes: bool) -> Tensor | None:
     gathered = whole(tensor)  # every rank takes part, whoever writes
     return gathered.contiguous() if writes else None
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def all_of(folder: Path) -> list[Path]:

@@ -197,7 +197,7 @@ class TrainingConfig(Section):
 
 
 # The losses that each stage knows; a weight of 0, or none, leaves one out. The paper has no `patches`: the mask on the
-# prompter's patch grid, without which a prompter that starts from nothing does not find out where to look.
+# prompter's patch grid, so that a prompter that starts from nothing is shown where to look.
 LOSSES: dict[str, tuple[str, ...]] = {
     "prompter": ("regions", "patches"),
     "stage1": ("masked_words", "report", "mask", "contrast", "verdict"),

@@ -29,6 +29,16 @@ def prompts(used_BR: Tensor) -> list[str]:
     return [prompt(word for word, told in zip(REGIONS, row, strict=True) if told) for row in used_BR.tolist()]
 
 
+def require_region(word: str) -> None:
+    """Refuse a word that a user meant for a region.
+
+    Raises:
+        UserError: it is none of the 21.
+    """
+    if word not in REGIONS:
+        raise UserError(f"'{word}' is no region of the face.{did_you_mean(word, REGIONS)}")
+
+
 def regions_of(words: Sequence[Sequence[str]]) -> Tensor:
     """Return the regions that a user named for each sample, bool B×R.
 
@@ -38,8 +48,7 @@ def regions_of(words: Sequence[Sequence[str]]) -> Tensor:
     used_BR = torch.zeros(len(words), len(REGIONS), dtype=torch.bool)
     for sample, named in enumerate(words):
         for word in named:
-            if word not in REGIONS:
-                raise UserError(f"'{word}' is no region of the face.{did_you_mean(word, REGIONS)}")
+            require_region(word)
             used_BR[sample, REGIONS.index(word)] = True
     return used_BR
 

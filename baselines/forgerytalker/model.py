@@ -294,11 +294,7 @@ class ForgeryTalker(nn.Module):
             soft_BTL = torch.cat([soft_BTL, self.shown_mask(seen.image_BSV[:, 1:], mask_BHW, self.side)], 1)
         return reading(self.blip, self.tokens, soft_BTL, questions, _PROMPT_TOKENS + self.report_tokens)
 
-    def _report_loss(
-        self, seen: _Seen, mask_BHW: Tensor, reports: Sequence[str], leaked: Sequence[str] | None
-    ) -> Tensor:
+    def _report_loss(self, seen: _Seen, mask_BHW: Tensor, reports: Sequence[str], leak: Sequence[str] | None) -> Tensor:
         labels_BT = self.tokens.reports(reports, self.report_tokens, cut=self.cut_reports).to(mask_BHW.device)
-        questions = seen.questions
-        if leaked is not None:
-            questions = [f"{question} {report}" for question, report in zip(questions, leaked, strict=True)]
+        questions = seen.questions if leak is None else [f"{q} {r}" for q, r in zip(seen.questions, leak, strict=True)]
         return report_loss(self.blip, *self._read(seen, mask_BHW, questions), labels_BT)

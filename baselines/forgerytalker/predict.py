@@ -16,7 +16,7 @@ from typing import Any
 
 import mmtt
 from mmtt import devices, images
-from mmtt.errors import UserError, did_you_mean
+from mmtt.errors import UserError
 from mmtt.files import lock, write_atomically
 from mmtt.metrics.predictions import FILE, MASKS, image_id_of, read_mask
 from mmtt.progress import Progress, silent
@@ -26,6 +26,7 @@ from mmtt.samples import Sample, digest_of, of_split, read_samples
 from .answers import Answer, answers
 from .config import DataConfig
 from .export import Trained
+from .language import require_region
 
 META = "meta.json"
 _OPTIONS = ("split", "variants", "pristine", "regions")  # what a command asks for, told with its values
@@ -57,8 +58,7 @@ def region_words(text: str) -> tuple[str, ...]:
     """
     words = [word.strip().lower() for word in text.split(",") if word.strip()]
     for word in words:
-        if word not in REGIONS:
-            raise UserError(f"'{word}' is no region.{did_you_mean(word, REGIONS)}")
+        require_region(word)
     return tuple(word for word in REGIONS if word in words)
 
 

@@ -5,7 +5,7 @@
 | IoU, precision, recall, F1, pooled IoU, pixel AUC | `localization` | forged ones; false alarm: pristine ones |
 | region F1, micro and macro, and of each region | `regions` | from counts, samples with a reference |
 | detection AUC | `detection` | pairs of a forged and a pristine one |
-| grounding precision and recall, hallucinated, omitted regions | `claims` | mean over forged ones |
+| grounding precision and recall, hallucinated, omitted regions | `grounding` | mean over forged ones |
 | BLEU-1–4, ROUGE-L, CIDEr, METEOR | `captions` | samples with a reference |
 
 Around them: `predictions` reads what models answered (by way of `json_lines` and `mask_files`), `truth` what a dataset

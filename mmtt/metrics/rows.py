@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 
+from mmtt.grounding import EDITED_FROM, edited_regions
 from mmtt.images import Gray
-from mmtt.metrics.claims import EDITED_FROM, claimed, ground_report
+from mmtt.metrics.grounding import claimed, ground_report
 from mmtt.metrics.localization import ALTERED_ABOVE, Localization, localize
 from mmtt.metrics.predictions import Prediction
 from mmtt.metrics.regions import named
@@ -98,7 +99,7 @@ def score(
         manipulation=sample.manipulation,
         manipulator=sample.manipulator,
         mask_share=sample.mask_share,
-        edited=[word for word, share in sample.regions.items() if share >= EDITED_FROM],
+        edited=list(edited_regions(sample.regions)),
         answer=answer,
         lacking=sorted(part for part in promised if getattr(given, part) is None),
         referenced=list(references[0].regions) if references else None,

@@ -3,15 +3,18 @@ import threading
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from baselines.forgerytalker.config import DataConfig
 from baselines.forgerytalker.data import batches, open_data
 from baselines.forgerytalker.data.cache import reduced
+from baselines.forgerytalker.data.decode import _stored
 from baselines.forgerytalker.data.sides import mirrored
 from mmtt.errors import DamagedError, SchemaError, UserError
 from mmtt.lexicon import sides
+from mmtt.record import IMAGE
 from mmtt.regions import REGIONS
 from mmtt.reports import Report
 from mmtt.samples import read_samples
@@ -367,3 +370,12 @@ def test_what_is_exchanged_says_the_other_sides_of_the_same_parts(language, requ
             assert mirrored(turned, language) in (text, None)
             assert len(turned) - len(text) in range(-9, 10) and turned != text
     assert sum(turned is not None for turned in made.values()) > 0.85 * len(sided) > 50
+
+
+def test_pictures_are_read_where_they_lie_whatever_pieces_their_column_comes_in():
+    """Chunks, slices and rows without a picture: the views hold what Arrow itself hands out."""
+    rows = [{"bytes": bytes([n] * n), "path": None} for n in range(1, 6)] + [None, {"bytes": None, "path": None}]
+    first, second = pa.array(rows, IMAGE), pa.array(rows[::-1], IMAGE)
+    column = pa.chunked_array([first.slice(2), second, second.slice(1, 3)])
+    told = [row and row["bytes"] for row in column.to_pylist()]
+    assert [view if view is None else bytes(view) for view in _stored(column)] == told

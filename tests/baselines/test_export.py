@@ -239,7 +239,7 @@ def _export_in_little(run, root, folder, said):
 def test_a_word_that_is_no_region_is_told_before_anything_is_loaded(command, tmp_path):
     app = typer.Typer()
     register(app)
-    with pytest.raises(UserError, match=r"'nos' is no region\. Did you mean 'nose'"):
+    with pytest.raises(UserError, match=r"'nos' is no region of the face\. Did you mean 'nose'"):
         CliRunner().invoke(
             app, ["baseline", command, "no run", "no data", str(tmp_path), "--regions", "nos"], catch_exceptions=False
         )

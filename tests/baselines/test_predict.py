@@ -216,7 +216,7 @@ def test_regions_of_the_user_reach_the_model(trained, root, whole, tmp_path):
     assert any(line["prompted"] != ["eye", "nose"] for line in own)
     for a, b in zip(own, lines, strict=True):
         assert np.allclose(list(a["regions"].values()), list(b["regions"].values()), atol=1e-5)
-    with pytest.raises(UserError, match=r"'noze' is no region\. Did you mean 'nose'"):
+    with pytest.raises(UserError, match=r"'noze' is no region of the face\. Did you mean 'nose'"):
         region_words("eye,noze")
 
 

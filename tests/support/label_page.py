@@ -1,14 +1,12 @@
 """Label Studio's labelling page in headless Chromium, worked as a person works it."""
 
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from selenium import webdriver
+from chrome import chrome, wait
 from selenium.webdriver import ActionChains
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -17,45 +15,25 @@ class LabelPage:
     """One browser of one person. Close it."""
 
     def __init__(self, url: str, login: str, password: str, profile: Path, size: tuple[int, int] = (1440, 900)) -> None:
-        options = webdriver.ChromeOptions()
-        quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
-        for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", *quiet, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        options.add_argument(f"--window-size={size[0]},{size[1]}")
-        # An explicit service: else Selenium looks for a driver on the network.
-        self.page = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        self.page = chrome(profile, size)
         self.url = url
         self.page.get(f"{url}/user/login/")
         self.page.find_element(By.NAME, "email").send_keys(login)
         field = self.page.find_element(By.NAME, "password")
         field.send_keys(password)
         field.submit()
-        self.wait(lambda: "/user/login" not in self.page.current_url)
+        wait(lambda: "/user/login" not in self.page.current_url)
 
     def close(self) -> None:
         self.page.quit()
 
-    def wait(self, found: Callable[[], Any], seconds: float = 40) -> Any:
-        """Wait for something; the editor renders itself again all the time, and elements go stale."""
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                if it := found():
-                    return it
-            except Exception:
-                if time.monotonic() > end:
-                    raise
-            if time.monotonic() > end:
-                raise TimeoutError(self.page.current_url)
-            time.sleep(0.2)
-
     def open(self, project: int) -> None:
         """Open the label stream of a project, and put its instructions away."""
         self.page.get(f"{self.url}/projects/{project}/data?labeling=1")
-        self.wait(lambda: self._all("label.lsf-choice__checkbox"))
-        self.wait(self._instructions)
+        wait(lambda: self._all("label.lsf-choice__checkbox"))
+        wait(self._instructions)
         ActionChains(self.page).send_keys(Keys.ESCAPE).perform()
-        self.wait(lambda: not self._instructions())
+        wait(lambda: not self._instructions())
         time.sleep(0.5)
 
     def _instructions(self) -> list[Any]:
@@ -76,7 +54,7 @@ class LabelPage:
             element.click()
             return True
 
-        self.wait(act)
+        wait(act)
         time.sleep(0.2)
 
     def pick(self, text: str) -> None:
@@ -96,7 +74,7 @@ class LabelPage:
 
     def press(self, name: str) -> None:
         """Press a button by its words."""
-        self.wait(lambda: next(b for b in self._all("button") if b.text.strip() == name)).click()
+        wait(lambda: next(b for b in self._all("button") if b.text.strip() == name)).click()
         time.sleep(1.5)
 
     def refusal(self) -> str | None:

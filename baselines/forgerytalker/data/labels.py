@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable
 
+from mmtt.grounding import edited_regions
 from mmtt.lexicon import claimed
-from mmtt.regions import REGIONS
 from mmtt.reports import region_vector
 from mmtt.samples import Reference, Sample
 
 from ..config import DataConfig
-
-TOUCHED = 0.05  # share of a region inside the mask from which it counts as altered
 
 
 def reference_of(sample: Sample, language: str) -> Reference | None:
@@ -29,7 +27,7 @@ def regions_of(sample: Sample, reference: Reference | None, config: DataConfig) 
 
 def _words(sample: Sample, reference: Reference | None, config: DataConfig) -> Iterable[str]:
     if config.region_labels == "mask":
-        return [word for word in REGIONS if sample.regions.get(word, 0) >= TOUCHED]
+        return edited_regions(sample.regions)
     if reference is None:
         return ()
     return reference.regions if config.region_labels == "report" else claimed(reference.text, config.language)

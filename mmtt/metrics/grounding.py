@@ -19,8 +19,6 @@ from mmtt.metrics.truth import LANGUAGE
 from mmtt.regions import REGIONS
 from mmtt.samples import Sample
 
-EDITED_FROM = 0.05  # share of a region inside the mask from which it counts as edited
-
 
 class Claims(NamedTuple):
     """How one text fits one mask; see `mmtt.grounding.Grounding`. hallucinated, omitted: how many words."""
@@ -47,4 +45,4 @@ def ground_report(report: str | None, sample: Sample) -> Claims:
 
 
 def _ground(words: Sequence[str], sample: Sample) -> Grounding:
-    return ground(words, sample.regions, min_share=EDITED_FROM, sayable=sample.sayable)
+    return ground(words, sample.regions, sayable=sample.sayable)
