@@ -9,7 +9,7 @@ import numpy as np
 from mmtt.errors import Rejected
 from mmtt.landmarks import SCHEMES
 from mmtt.licences import combine, obligations
-from mmtt.manipulator import FAMILIES
+from mmtt.manipulator import FAMILIES, UNTOLD
 from mmtt.masks import MaskRule
 from mmtt.recipe import SPLITS
 from mmtt.record import MASTER, SCHEMA_VERSION, Record
@@ -34,15 +34,17 @@ def wrong_claims(record: Record, rule: MaskRule) -> list[str]:
 
 
 def _words(record: Record) -> Iterator[str]:
-    if record.manipulation is not None and record.manipulation not in FAMILIES:
+    known = (*FAMILIES, UNTOLD) if record.mask_rule == MaskRule.IMPORTED else FAMILIES
+    if record.manipulation is not None and record.manipulation not in known:
         yield f"manipulation '{record.manipulation}' is none of the families"
     if set(record.regions) - set(REGIONS) or len(record.regions) != len(record.region_shares):
         yield "regions are not of the 21 words, or have no share each"
     if record.split not in (None, *SPLITS):
         yield f"split '{record.split}' is none of {', '.join(SPLITS)}"
     scheme = SCHEMES.get(record.landmark_scheme)
-    if scheme is None or np.shape(record.landmarks) != (scheme.points, 2):
-        yield f"landmarks of shape {np.shape(record.landmarks)} are not of scheme '{record.landmark_scheme}'"
+    shape = np.shape(record.landmarks) if record.landmarks else (0, 2)
+    if scheme is None or shape != (scheme.points, 2):
+        yield f"landmarks of shape {shape} are not of scheme '{record.landmark_scheme}'"
     if (record.parser is None) != (record.parsing is None):
         yield "parser and parsing are not there together"
     if record.schema_version > SCHEMA_VERSION:

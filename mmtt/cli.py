@@ -6,15 +6,13 @@ Exit codes: 0 done, 1 bug (traceback), 2 the user's mistake, 3 more rejections t
 import json
 import os
 import sys
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated
 
 import typer
 
 from mmtt import __version__, weights
+from mmtt.applications import APPLICATIONS, load
 from mmtt.check import require_dataset, verify_all
 from mmtt.errors import UserError
 from mmtt.manifest import MANIFEST, Manifest
@@ -32,15 +30,6 @@ app = typer.Typer(
 )
 shards_app = typer.Typer(help="Look inside shards.", no_args_is_help=True)
 app.add_typer(shards_app, name="shards")
-
-
-APPLICATIONS = ("pipelines", "annotation", "baselines")
-
-
-def application(name: str) -> ModuleType:
-    """Import an application's command line: inside `mmtt` in the wheel, beside it in a checkout."""
-    nested = f"mmtt.{name}"
-    return import_module(f"{nested if find_spec(nested) else name}.cli")
 
 
 def _version(wanted: bool) -> None:
@@ -178,11 +167,18 @@ def schema_command() -> None:
     typer.echo(card_table(), nl=False)
 
 
+def mount(*names: str) -> None:
+    """Add the commands of those applications to the `mmtt` command."""
+    for name in names:
+        command_line = load(name, "cli")
+        if command_line is not None:
+            command_line.register(app)
+
+
 def main() -> None:
     """Run the command line; a user's mistake is a sentence, a bug keeps its traceback."""
     try:
-        for name in APPLICATIONS:
-            application(name).register(app)
+        mount(*APPLICATIONS)
         app()
     except UserError as error:
         typer.echo(f"mmtt: {error}", err=True)

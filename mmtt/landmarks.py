@@ -105,8 +105,10 @@ _98_CONTOURS = MappingProxyType({
     "lips_inner": tuple(range(88, 96)),
 })  # fmt: skip
 
+UNKNOWN = "none"  # the scheme of a face that nobody looked for
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     {
+        UNKNOWN: Scheme(UNKNOWN, 0, ()),
         "ibug_68": Scheme("ibug_68", 68, tuple(range(68))),
         "openpose_70": Scheme("openpose_70", 70, tuple(range(68)), irises=((68,), (69,))),
         "mediapipe_478": Scheme(

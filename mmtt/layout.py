@@ -11,6 +11,8 @@ DIR/
   private/identities.html                               nor the page that asks who is who
   degraded/  private/degraded/                          variants of the shards above, and their side tables
   overview.html                                         what came out
+  audits.json  audits.html                              what the audits found
+  private/fingerprints/                                 perceptual hashes of every picture
   private/annotation/  private/annotation.html          who is asked what, what they answered; the curator's page
   reports/                                              the reports that count, and what was refused
 """
@@ -93,6 +95,16 @@ class Layout:
     def annotation_page(self) -> Path:
         """The page that shows a curator each annotator's work: private."""
         return self.root / "private" / "annotation.html"
+
+    @property
+    def audits(self) -> Path:
+        """What the audits found, as JSON."""
+        return self.root / "audits.json"
+
+    @property
+    def audits_page(self) -> Path:
+        """What the audits found, as a page."""
+        return self.root / "audits.html"
 
     @property
     def overview(self) -> Path:

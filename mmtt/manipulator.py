@@ -25,6 +25,7 @@ FAMILIES = (
     "face_swap", "part_swap", "self_blend", "attribute_edit", "transformer_inpainting",
     "diffusion_inpainting", "classical_inpainting", "recolour", "retouch",
 )  # fmt: skip
+UNTOLD = "unknown"  # the family of a forgery whose origin does not say; imported rows alone may bear it
 
 
 _ROUNDING = 1e-3

@@ -114,7 +114,7 @@ class Gate(Section):
 class ForgeSection(Section):
     """What is forged, and when a forgery counts."""
 
-    manipulators: Annotated[tuple[Entry, ...], Field(min_length=1)]
+    manipulators: tuple[Entry, ...] = ()
     mask_tau: Annotated[int, Field(ge=0, le=254)] = 0
     find_faces: bool = True
     gate: Gate = Gate()
@@ -190,10 +190,35 @@ class AnnotateSection(Section):
     quality: QualitySection = QualitySection()
 
 
+class AuditSection(Section):
+    """How a dataset is audited: which sample pixels are measured on, and where a gate stands other than by default.
+
+    `gates` maps the id of an audit to the figure that its statistic must not pass; null takes the gate away.
+    """
+
+    sample: Annotated[int, Field(ge=20)] = 2000
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    gates: dict[
+        Annotated[str, Field(pattern=r"^[A-Z][0-9]+$")], Annotated[float, Field(allow_inf_nan=False)] | None
+    ] = Field(default={})
+
+
+class ImportedSection(Section):
+    """Where an imported dataset came from; written by `mmtt import`, which alone fills such a dataset's shards.
+
+    digest: of all that was read. options: what the command was told.
+    """
+
+    format: Literal["mmtt-release", "pairs", "hub"]
+    digest: Sha256
+    options: dict[str, Any] = Field(default={})
+
+
 class Tolerate(Section):
     """Share of items a stage may refuse before the command ends with exit code 3."""
 
     ingest: Share = 0.5
+    imported: Share = 0.05
     plan: Share = 0.5
     forge: Share = 0.5
     degrade: Share = 0.5
@@ -207,10 +232,22 @@ class Recipe(Section):
     buckets: Annotated[int, Field(ge=1, le=4096)] = 16
     ingest: IngestSection = IngestSection()
     plan: PlanSection = PlanSection()
-    forge: ForgeSection
+    imported: ImportedSection | None = None
+    forge: ForgeSection = ForgeSection()
     degrade: DegradeSection = DegradeSection()
     annotate: AnnotateSection = AnnotateSection()
+    audit: AuditSection = AuditSection()
     tolerate: Tolerate = Tolerate()
+
+    @model_validator(mode="after")
+    def _something_makes_it(self) -> Self:
+        if self.imported is None and not self.forge.manipulators:
+            raise ValueError(
+                "'forge.manipulators' is missing or empty; `mmtt manipulators list` names those who can forge"
+            )
+        if self.imported is not None and self.forge.manipulators:
+            raise ValueError("a dataset is imported or forged, not both: take 'forge.manipulators' out")
+        return self
 
     @classmethod
     def load(cls, path: Path) -> "Recipe":

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 MASTER = "master"  # the variant of a record that is no degraded copy
 
 # `datasets` stores an image as this struct; `path` stays null so that no local path can leak.
@@ -42,7 +42,9 @@ class Record:
     source_id: Annotated[str | None, text("The pristine record that gave its face; null without a donor.")] = None
 
     # pixels
-    image: Annotated[bytes, Column(IMAGE, "The face, RGB PNG, H×W×3, uint8.")]
+    image: Annotated[
+        bytes, Column(IMAGE, "The face, RGB H×W×3, uint8: PNG; imported and degraded ones may be in another format.")
+    ]
     mask: Annotated[bytes, Column(IMAGE, "PNG, H×W, uint8: 255 where the image was altered, 0 elsewhere.")]
     pristine: Annotated[bytes | None, Column(IMAGE, "The target before the edit, same frame; null if pristine.")] = None
     alpha: Annotated[bytes | None, Column(IMAGE, "PNG, H×W, uint8: blend weight 0–255 that the composite used.")] = None
@@ -52,6 +54,10 @@ class Record:
     intent: Annotated[bytes | None, Column(IMAGE, "PNG, H×W, uint8: the area that was asked for (`null_edit`).")] = None
     raw: Annotated[
         bytes | None, Column(IMAGE, "What the program itself gave, before the composite, RGB PNG; null unless kept.")
+    ] = None
+    origin_mask: Annotated[
+        bytes | None,
+        Column(IMAGE, "`imported`: the mask file as its origin ships it; null where `mask` holds the same values."),
     ] = None
     parsing: Annotated[
         bytes | None,
@@ -89,10 +95,11 @@ class Record:
 
     # face
     landmarks: Annotated[
-        list[list[float]], Column(pa.list_(pa.list_(pa.float32())), "Landmarks of the target face, N×2, x y in pixels.")
+        list[list[float]],
+        Column(pa.list_(pa.list_(pa.float32())), "Landmarks of the target face, N×2, x y in pixels; empty if unknown."),
     ]
-    landmark_scheme: Annotated[str, text("Which points these are, and in what order.")]
-    landmark_finder: Annotated[str, text("Who found them, and its version.")]
+    landmark_scheme: Annotated[str, text("Which points these are, and in what order; `none` if unknown.")]
+    landmark_finder: Annotated[str, text("Who found them, and its version; `none` if nobody was asked.")]
     face_score: Annotated[
         float | None, Column(pa.float32(), "What a face finder says of `image`, 0–1; 0 if lost, null if not asked.")
     ] = None
@@ -130,6 +137,7 @@ class Record:
     report_regions: Annotated[
         list[int] | None, Column(pa.list_(pa.int8()), "21-vector: 1 for each region that the report names.")
     ] = None
+    report_language: Annotated[str | None, text("BCP 47 tag of `report`.")] = None
     text_origin: Annotated[str | None, text("Who wrote `report`: see the card.")] = None
     protocol: Annotated[str | None, text("What the annotator saw.")] = None
     report_count: Annotated[int | None, Column(pa.int32(), "How many reports this record has.")] = None
@@ -142,7 +150,7 @@ class Record:
 class Rejection:
     """One item that a stage refused, and why. Nothing disappears quietly."""
 
-    stage: Annotated[str, text("Which stage refused it: ingest, plan, forge, gate or degrade.")]
+    stage: Annotated[str, text("Which stage refused it: ingest, import, plan, forge, gate or degrade.")]
     code: Annotated[str, text("Reason, as a short word for counting.")]
     detail: Annotated[str, text("Reason, as a sentence.")]
     path: Annotated[str | None, text("Photo, relative to the photo folder; private.")] = None

@@ -144,6 +144,8 @@ PARSED_ONLY = tuple(word for word in TEXT_ONLY if word in WORDS)
 def sayable(scheme_name: str) -> tuple[str, ...]:
     """Return the region words that the geometry of a landmark scheme can outline, in the paper's order."""
     scheme = lm.scheme(scheme_name)
+    if scheme_name == lm.UNKNOWN:
+        return ()
     absent = set(TEXT_ONLY)
     if "oval" not in scheme.contours:
         absent.add("forehead")

@@ -26,18 +26,18 @@ class Report:
     image_sha256: Annotated[str, text("The very bytes that were seen; a join refuses a mismatch.")]
     rank: Annotated[int, Column(pa.int32(), "0 for the report that stands for its record; others follow.")]
     settled: Annotated[str, text("How it came to count: single, verified, edited or adjudicated.")]
-    annotator: Annotated[str, text("Pseudonym.")]
-    protocol: Annotated[str, text("blind_then_verified, paper or informed.")]
-    verdict: Annotated[str, text("visible, none_visible, unusable or looks_pristine.")]
+    annotator: Annotated[str, text("Pseudonym; `unknown` where an imported dataset names nobody.")]
+    protocol: Annotated[str, text("blind_then_verified, paper, informed or unknown.")]
+    verdict: Annotated[str, text("visible, none_visible, unusable, looks_pristine or unknown.")]
     regions: Annotated[list[str], Column(pa.list_(pa.string()), "Regions chosen, of the 21 words.")]
     text_regions: Annotated[list[str], Column(pa.list_(pa.string()), "Regions that the text says look wrong.")]
     difficulty: Annotated[int | None, Column(pa.int32(), "1 (seen at once) to 5 (hardly seen); null if not asked.")]
     text: Annotated[str, text("The report.")]
     language: Annotated[str, text("BCP 47 tag of the text.")]
-    text_origin: Annotated[str, text("human, human_translated, human_edited, model or template.")]
+    text_origin: Annotated[str, text("human, human_translated, human_edited, model, template or unknown.")]
     original_text: Annotated[str | None, text("The author's words, where another person edited them.")] = None
     editor: Annotated[str | None, text("Pseudonym of that other person.")] = None
-    submitted: Annotated[str, text("Day, ISO 8601, UTC.")]
+    submitted: Annotated[str | None, text("Day, ISO 8601, UTC; null if unknown.")]
     dwell_s: Annotated[int | None, Column(pa.int32(), "Seconds spent on it, at least; null if unknown.")]
     derived_text: Annotated[str | None, text("A translation or shortening by a model; never in place of `text`.")] = (
         None
@@ -103,6 +103,7 @@ def _attached(record: Record, reports: Sequence[Report], agreement: float | None
         record,
         report=first.text,
         report_regions=region_vector(first.regions),
+        report_language=first.language,
         text_origin=first.text_origin,
         protocol=first.protocol,
         report_count=len(reports),

@@ -169,10 +169,13 @@ def _of_release(root: Path) -> Iterator[tuple[Sample, str]]:
     if not (root / MANIFEST).is_file():
         raise UserError(f"{root} is neither a built dataset (no forged/) nor a folder of shards (no {MANIFEST}).")
     texts: dict[str, tuple[Reference, ...]] = {}
-    for row in read_columns(root, ["record_id", "report", "report_regions", "text_origin"]):
+    for row in read_columns(root, ["record_id", "report", "report_regions", "report_language", "text_origin"]):
         if row["report"] is not None:
             words = [word for word, said in zip(REGIONS, row["report_regions"] or (), strict=False) if said]
-            texts[row["record_id"]] = (Reference(row["report"], tuple(words), row["text_origin"] or "", "en"),)
+            reference = Reference(
+                row["report"], tuple(words), row["text_origin"] or "", row["report_language"] or "und"
+            )
+            texts[row["record_id"]] = (reference,)
     for place, row in _rows(root):
         if row["split"] not in SPLITS:
             raise UserError(f"Record {row['record_id']} in {place[0]} is in no split. Name a dataset, or a release.")

@@ -49,6 +49,8 @@ def _sentence(fault: Any, model: type[BaseModel]) -> str:
         return f"'{key}' is {fault['input']!r}.{did_you_mean(str(fault['input']), expected)}"
     if fault["type"] == "missing":
         return f"'{key}' is missing."
+    if fault["type"] == "value_error" and not location:
+        return f"{message}."  # the whole says more than its first sixty letters would
     end = "" if message.endswith((".", "?")) else "."
     return f"'{key}' is {_short(fault['input'])}: {message[:1].lower()}{message[1:]}{end}"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmtt.errors import SchemaError, UserError
@@ -155,6 +156,15 @@ def _add_columns_of_version_3(table: pa.Table) -> pa.Table:
     return _migrated(table, 3, added)
 
 
+def _add_columns_of_version_4(table: pa.Table) -> pa.Table:
+    """Version 3 knew neither `origin_mask` nor `report_language`, and its reports were English."""
+    english = pa.array(["en"] * table.num_rows, pa.string())
+    if "report" in table.column_names and "report_language" not in table.column_names:
+        told = pc.if_else(pc.is_valid(table["report"]), english, pa.scalar(None, pa.string()))
+        table = table.append_column("report_language", told)
+    return _migrated(table, 4, {"origin_mask": None, "report_language": None})
+
+
 def _migrated(table: pa.Table, version: int, added: Mapping[str, Any]) -> pa.Table:
     """Append columns that hold one value in every row, and note the version."""
     types = {field.name: field.type for field in arrow_schema(Record)}
@@ -168,7 +178,11 @@ def _migrated(table: pa.Table, version: int, added: Mapping[str, Any]) -> pa.Tab
 
 
 # From each older version to the next.
-MIGRATIONS: Mapping[int, Callable[[pa.Table], pa.Table]] = {1: _add_columns_of_version_2, 2: _add_columns_of_version_3}
+MIGRATIONS: Mapping[int, Callable[[pa.Table], pa.Table]] = {
+    1: _add_columns_of_version_2,
+    2: _add_columns_of_version_3,
+    3: _add_columns_of_version_4,
+}
 
 
 class Shard:

@@ -7,7 +7,7 @@ and, where the name says so, its family; never its mask, regions or texts.
 |---|---|---|---|---|
 | `mean mask` | mean of the train masks | | the words named most often | share of forgeries |
 | `mean mask, family known` | mean of the family's train masks | | the same, within the family | |
-| `landmark box` | bounding box of the face oval | | | |
+| `landmark box` | bounding box of the face oval; the whole frame where no landmarks are known | | | |
 | `central report` | | most central report | its regions | |
 | `report, family known` | | most central report of the family | its regions | |
 | `nearest picture` | of the nearest train picture | its report | its regions | whether it is forged |
@@ -42,6 +42,7 @@ from mmtt.errors import UserError
 from mmtt.faces import Face
 from mmtt.grounding import edited_regions
 from mmtt.images import Gray, decode_gray, decode_rgb, perceptual_hash
+from mmtt.landmarks import UNKNOWN
 from mmtt.metrics.localization import ALTERED_ABOVE
 from mmtt.metrics.predictions import Key, Prediction
 from mmtt.metrics.ptb import tokenize
@@ -260,6 +261,8 @@ class _LandmarkBox:
     def __call__(self, sample: Sample) -> Prediction:
         row = self._rows(sample)
         width, height = Image.open(BytesIO(row["image"])).size
+        if row["landmark_scheme"] == UNKNOWN:
+            return Prediction(np.full((height, width), 255, np.uint8))
         points = oval(Face(np.asarray(row["landmarks"], np.float32), row["landmark_scheme"]))
         left, top = np.floor(points.min(axis=0)).astype(int).clip(0)
         right, bottom = np.ceil(points.max(axis=0)).astype(int).clip(-1) + 1

@@ -15,7 +15,7 @@ from mmtt.recipe import Recipe
 from mmtt.record import Rejection
 from mmtt.shards import read_table
 
-from . import cli_programs
+from . import cli_audit, cli_programs
 from .cli_programs import AsJson, Directory, open_dataset
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
     app.command("degrade")(degrade)
     app.command("overview")(overview)
     cli_programs.register(app)
+    cli_audit.register(app)
 
 
 def init(directory: Directory) -> None:
@@ -76,7 +77,7 @@ def forge(directory: Directory, workers: Workers = 1, as_json: AsJson = False) -
 
 def degrade(directory: Directory, workers: Workers = 1, as_json: AsJson = False) -> None:
     """Make degraded variants of every record, as the recipe says; masters stay as they are."""
-    layout, recipe = open_dataset(directory)
+    layout, recipe = open_dataset(directory, imported=True)
     _finish([_run_degrade(layout, recipe, workers)], as_json)
 
 
@@ -110,7 +111,7 @@ def demo(
 
 def overview(directory: Directory) -> None:
     """Write one HTML page that shows what is in the dataset; it opens offline."""
-    layout, _ = open_dataset(directory)
+    layout, _ = open_dataset(directory, imported=True)
     typer.echo(f"{_overview(layout)}")
 
 

@@ -27,17 +27,21 @@ def register(app: typer.Typer) -> None:
     app.add_typer(named, name="manipulators")
 
 
-def open_dataset(path: Path) -> tuple[Layout, Recipe]:
+def open_dataset(path: Path, *, imported: bool = False) -> tuple[Layout, Recipe]:
     """Return the layout and the recipe of a dataset; all manipulators and degradations that it names must exist.
 
+    `imported` says whether it may be one of other people's.
+
     Raises:
-        UserError: no dataset. RecipeError: what is wrong in its recipe.
+        UserError: no dataset, or one that cannot be meant. RecipeError: what is wrong in its recipe.
     """
     from . import manipulators
     from .degradations.chain import chains
 
     layout = locate(path)
     recipe = Recipe.load(layout.recipe)
+    if recipe.imported is not None and not imported:
+        raise UserError(f"{layout.root} was imported: its faces are not ingested, planned or forged here.")
     manipulators.from_recipe(recipe.forge.manipulators)
     chains(recipe.degrade)
     return layout, recipe

@@ -20,10 +20,13 @@ from mmtt.executors import serial
 from mmtt.faces import Face
 from mmtt.ids import derived_id
 from mmtt.layout import Layout
+from mmtt.manifest import assemble_manifest
 from mmtt.manipulator import Edit
 from mmtt.masks import MaskRule
 from mmtt.recipe import Recipe
-from mmtt.record import Record
+from mmtt.record import Assignment, Lineage, Record, Rejection
+from mmtt.reports import Report
+from mmtt.shards import Footer, ShardWriter, side_path, write_table
 from pipelines.drawing import DrawnPerson, draw_person
 from tests.pipelines.shapes import random_face, random_photo
 
@@ -188,3 +191,88 @@ def build(layout: Layout, executor: Any = serial) -> Recipe:
     plan(layout, recipe)
     forge(layout, recipe, executor, silent)
     return recipe
+
+
+def stored_dataset(
+    root: Path,
+    pristine: Sequence[Record],
+    forged: Sequence[Record],
+    *,
+    splits: dict[str, str] | None = None,
+    components: dict[str, str] | None = None,
+    reports: Sequence[Report] = (),
+    lineage: Sequence[Lineage] = (),
+    refused: Sequence[Rejection] = (),
+    **sections: Any,
+) -> Layout:
+    """Write records as a finished dataset, for planting faults in: nothing is forged, and nothing is checked.
+
+    Args:
+        root: the dataset's directory.
+        pristine: records; each is assigned to a split.
+        forged: records; those without a `target_id` (imported ones) are assigned too.
+        splits: of records by id; by default every third group is `test`, every third `validation`.
+        components: of groups by `group_id`; by default each is its own.
+        reports: texts. lineage: private rows. refused: what the gates and stages refused of the forged.
+        sections: top-level keys of the recipe.
+    """
+    layout = Layout(root)
+    root.mkdir(parents=True, exist_ok=True)
+    layout.recipe.write_text(yaml.safe_dump(tiny_recipe() | sections), encoding="utf-8")
+    for folder, records, rejected in ((layout.pristine, pristine, ()), (layout.forged, forged, refused)):
+        store_shards(folder, records, rejected)
+    placed = [record for record in (*pristine, *forged) if record.target_id is None]
+    turn = {group: place for place, group in enumerate(dict.fromkeys(record.group_id for record in placed))}
+    named = ("train", "test", "validation")
+    rows = [
+        Assignment(
+            record_id=record.record_id,
+            group_id=record.group_id,
+            component_id=(components or {}).get(record.group_id, record.group_id),
+            split=(splits or {}).get(record.record_id, named[turn[record.group_id] % 3]),
+        )
+        for record in placed
+    ]
+    write_table(layout.splits, rows, Assignment)
+    if reports:
+        write_table(root / "reports" / "reports.parquet", reports, Report)
+    if lineage:
+        write_table(layout.lineage, lineage, Lineage)
+    return layout
+
+
+def store_shards(folder: Path, records: Sequence[Record], refused: Sequence[Rejection] = ()) -> None:
+    """Write records as one finished folder: one shard, its side tables, the manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ["bucket-0000"] if records else []
+    if records:
+        writer = ShardWriter(folder / "bucket-0000.parquet", Record)
+        for record in records:
+            writer.add(record)
+        writer.close(Footer(folder.name, "", ""))
+        for row_class in (Rejection, Lineage):
+            write_table(side_path(folder, "bucket-0000", row_class), [], row_class)
+    assemble_manifest(folder, folder.name, names, refused)
+
+
+def make_report(record: Record, text: str = "The nose looks blurred.", **changes: Any) -> Report:
+    """Return a report about a record, with some fields changed."""
+    report = Report(
+        report_id=derived_id("report", record.record_id, text, changes.get("annotator", "a1")),
+        record_id=record.record_id,
+        image_sha256=record.image_sha256,
+        rank=0,
+        settled="single",
+        annotator="a1",
+        protocol="informed",
+        verdict="visible",
+        regions=["nose"],
+        text_regions=["nose"],
+        difficulty=None,
+        text=text,
+        language="en",
+        text_origin="human",
+        submitted="2026-11-01",
+        dwell_s=90,
+    )
+    return replace(report, **changes)

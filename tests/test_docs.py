@@ -12,7 +12,8 @@ import pytest
 import typer.main
 
 import mmtt
-from mmtt.cli import APPLICATIONS, app, application
+from mmtt.applications import APPLICATIONS
+from mmtt.cli import app, mount
 from mmtt.record import Record
 from mmtt.schema import card_table, columns
 from pipelines.degradations.chain import OPERATIONS, presets
@@ -23,8 +24,7 @@ README = (ROOT / "README.md").read_text()
 
 def commands() -> list[str]:
     """Every `mmtt` command, groups spelled out."""
-    for name in APPLICATIONS:
-        application(name).register(app)
+    mount(*APPLICATIONS)
     found = []
     for name, command in typer.main.get_command(app).commands.items():
         found += [f"{name} {inner}" for inner in command.commands] if hasattr(command, "commands") else [name]

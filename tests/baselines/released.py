@@ -20,7 +20,12 @@ TEXT = "The left eye is smeared and the right cheek looks waxy."
 
 def forged(seed: int, **changes: Any) -> Record:
     """Return a forged record of the train split with a report."""
-    said = {"report": TEXT, "report_regions": region_vector(["eye", "cheek"]), "text_origin": "template"}
+    said = {
+        "report": TEXT,
+        "report_regions": region_vector(["eye", "cheek"]),
+        "text_origin": "template",
+        "report_language": "en",
+    }
     return make_forged_record(seed, SIZE_PX, **({"split": "train"} | said | changes))
 
 

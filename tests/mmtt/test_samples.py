@@ -142,7 +142,8 @@ def test_a_released_folder_says_the_same_as_the_dataset(reported, tmp_path):
 
 def fill(record: Record, sample) -> Record:
     first, said = sample.references[0], region_vector(["nose"])
-    return replace(record, split=sample.split, report=first.text, report_regions=said, text_origin=first.text_origin)
+    told = {"report": first.text, "report_regions": said, "report_language": first.language}
+    return replace(record, split=sample.split, text_origin=first.text_origin, **told)
 
 
 def released(folder: Path, records: list[Record]) -> None:

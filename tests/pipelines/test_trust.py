@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from mmtt import images
 from mmtt.check import verify_all
-from mmtt.cli import app, application
+from mmtt.cli import app, mount
 from mmtt.errors import UserError
 from mmtt.executors import serial
 from mmtt.files import replacing
@@ -27,7 +27,7 @@ from pipelines.plan import plan
 from pipelines.replay import replay
 from tests.factories import build, source_row, tiny_dataset, write_sources
 
-application("pipelines").register(app)
+mount("pipelines")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,5 @@
+"""Audits of balance."""
+
+from mmtt.audit import Audit
+
+AUDITS: tuple[Audit, ...] = ()

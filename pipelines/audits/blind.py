@@ -1,0 +1,5 @@
+"""Audits of blind."""
+
+from mmtt.audit import Audit
+
+AUDITS: tuple[Audit, ...] = ()

@@ -1,0 +1,5 @@
+"""Audits of leakage."""
+
+from mmtt.audit import Audit
+
+AUDITS: tuple[Audit, ...] = ()

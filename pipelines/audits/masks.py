@@ -1,0 +1,5 @@
+"""Audits of masks."""
+
+from mmtt.audit import Audit
+
+AUDITS: tuple[Audit, ...] = ()

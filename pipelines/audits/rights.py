@@ -1,0 +1,5 @@
+"""Audits of rights."""
+
+from mmtt.audit import Audit
+
+AUDITS: tuple[Audit, ...] = ()

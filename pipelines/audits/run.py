@@ -1,0 +1,186 @@
+"""Run audits over a dataset, and say what came of each: for people, for machines, on a page."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmtt.audit import MOST_EXAMPLES, Audit, Finding, NotApplicable, Verdict
+from mmtt.errors import RecipeError, UserError, did_you_mean
+from mmtt.evidence import Evidence
+from mmtt.executors import Executor
+from mmtt.layout import Layout
+from mmtt.progress import Progress
+from mmtt.recipe import AuditSection, Recipe
+from mmtt.record import MASTER
+from mmtt.samples import digest_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one audit: its finding under its gate, or why there is none (`reason`)."""
+
+    audit: Audit
+    gate: float | None
+    verdict: Verdict
+    finding: Finding | None = None
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values; equal outcomes give equal text."""
+        audit, found = self.audit, self.finding
+        told: dict[str, Any] = {
+            "id": audit.id, "title": audit.title, "question": audit.question, "unit": audit.unit,
+            "better": audit.better, "gate": self.gate, "verdict": str(self.verdict),
+        }  # fmt: skip
+        if found is None:
+            return told | {"reason": self.reason}
+        return told | {
+            "statistic": _rounded(found.statistic),
+            "interval": None if found.low is None else [_rounded(found.low), _rounded(found.high)],
+            "n": found.n,
+            "of": found.of,
+            "sentence": found.sentence,
+            "details": _plain(found.details),
+            "worst": [example._asdict() for example in found.worst[:MOST_EXAMPLES]],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audited:
+    """All outcomes about one dataset.
+
+    digest: of all that decides its samples. rows, sampled: how many rows there are, and how many were looked at.
+    """
+
+    name: str
+    digest: str
+    variant: str
+    rows: int
+    sampled: int
+    outcomes: tuple[Outcome, ...]
+
+    def counts(self) -> Mapping[str, int]:
+        """Return how many audits came to each verdict; every verdict is there."""
+        counted = Counter(str(outcome.verdict) for outcome in self.outcomes)
+        return {str(verdict): counted[str(verdict)] for verdict in Verdict}
+
+    def to_json(self) -> str:
+        """Return everything as JSON text that ends in a newline."""
+        told = {
+            "name": self.name, "digest": self.digest, "variant": self.variant, "rows": self.rows,
+            "sampled": self.sampled, "counts": self.counts(),
+            "audits": [outcome.to_dict() for outcome in self.outcomes],
+        }  # fmt: skip
+        return json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def run(
+    root: Path,
+    audits: Mapping[str, Audit],
+    executor: Executor,
+    progress: Callable[[str], Progress],
+    *,
+    only: Sequence[str] = (),
+    variant: str = MASTER,
+) -> tuple[Audited, Evidence]:
+    """Run audits over a dataset, or one folder of released shards.
+
+    Args:
+        root: the dataset.
+        audits: all there are, by id.
+        executor: where pixels are measured.
+        progress: how a step tells that it moves.
+        only: ids of those to run; all where empty.
+        variant: whose rows.
+
+    Raises:
+        UserError: no dataset, no such audit. RecipeError: the recipe gates an audit that is not there.
+    """
+    settings, name = _settings(root)
+    _require_known(settings.gates, audits, RecipeError, f"{Layout(root).recipe}: 'audit.gates'")
+    _require_known(only, audits, UserError, "--only")
+    chosen = [audit for audit in audits.values() if not only or audit.id in only]
+    evidence = Evidence(root, settings, executor, progress, variant)
+    evidence.measure({audit.id: audit.measure for audit in chosen if audit.measure is not None})
+    outcomes = tuple(_outcome(audit, evidence) for audit in chosen)
+    sampled = len(evidence.sampled) if any(audit.measure for audit in chosen) else 0
+    audited = Audited(
+        name=name,
+        digest=digest_of(root),
+        variant=variant,
+        rows=len(evidence.rows),
+        sampled=sampled,
+        outcomes=outcomes,
+    )
+    return audited, evidence
+
+
+def _settings(root: Path) -> tuple[AuditSection, str]:
+    """The recipe's section and name; a release has no recipe."""
+    path = Layout(root).recipe
+    if not path.is_file():
+        return AuditSection(), root.resolve().name
+    recipe = Recipe.load(path)
+    return recipe.audit, recipe.name
+
+
+def _require_known(ids: Iterable[str], audits: Mapping[str, Audit], error: type[UserError], where: str) -> None:
+    for name in ids:
+        if name not in audits:
+            raise error(f"{where} names the audit '{name}', which is none.{did_you_mean(name, audits)}")
+
+
+def _outcome(audit: Audit, evidence: Evidence) -> Outcome:
+    gate = evidence.settings.gates.get(audit.id, audit.gate)
+    try:
+        finding = audit.judge(evidence)
+    except NotApplicable as missing:
+        return Outcome(audit=audit, gate=gate, verdict=Verdict.ABSENT, reason=str(missing))
+    return Outcome(audit=audit, gate=gate, verdict=audit.verdict(finding, gate), finding=finding)
+
+
+def _rounded(value: float | None) -> float | None:
+    """Six significant digits: sums in another order differ behind them."""
+    return None if value is None else float(f"{value:.6g}")
+
+
+def _plain(value: Any) -> Any:
+    """Turn a detail into JSON values, numbers rounded; what numpy and pandas call a number is one."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, str | bool) or value is None:
+        return value
+    number = value.item() if hasattr(value, "item") else value
+    return _rounded(number) if isinstance(number, float) else number
+
+
+_SIGNS = {
+    Verdict.PASSES: "✓", Verdict.DOUBTFUL: "?", Verdict.FAILS: "✗", Verdict.TOLD: "·", Verdict.ABSENT: "–",
+}  # fmt: skip
+
+
+def as_text(audited: Audited) -> str:
+    """Return the outcomes for a terminal: a line each, and the worst row of those that fail."""
+    lines = []
+    for outcome in audited.outcomes:
+        lines.append(f"{_SIGNS[outcome.verdict]} {outcome.audit.id:4}{outcome.audit.title}: {_told(outcome)}")
+        if outcome.verdict in (Verdict.FAILS, Verdict.DOUBTFUL) and outcome.finding is not None:
+            lines += [f"      {example.record_id}: {example.why}" for example in outcome.finding.worst[:1]]
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in audited.counts().items() if count)
+    looked = f"; pixels of {audited.sampled:,}" if audited.sampled else ""
+    return "\n".join([*lines, f"{len(audited.outcomes)} audits over {audited.rows:,} rows{looked}: {counted}"])
+
+
+def _told(outcome: Outcome) -> str:
+    found = outcome.finding
+    if found is None:
+        return outcome.reason
+    interval = "" if found.low is None else f" [{found.low:.4g}, {found.high:.4g}]"
+    sign = "≤" if outcome.audit.better == "low" else "≥"
+    gate = "" if outcome.gate is None else f" (gate {sign} {outcome.gate:g})"
+    return f"{found.statistic:.4g}{interval}{gate}. {found.sentence}"

@@ -1,0 +1,5 @@
+"""Audits of shortcuts."""
+
+from mmtt.audit import Audit
+
+AUDITS: tuple[Audit, ...] = ()

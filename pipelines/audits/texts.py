@@ -1,0 +1,5 @@
+"""Audits of texts."""
+
+from mmtt.audit import Audit
+
+AUDITS: tuple[Audit, ...] = ()

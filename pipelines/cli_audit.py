@@ -1,0 +1,46 @@
+"""Commands that look at a dataset: audits."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmtt.audit import Verdict, gather
+from mmtt.check import require_dataset
+from mmtt.executors import executor
+from mmtt.files import write_atomically
+from mmtt.layout import Layout
+from mmtt.progress import for_person
+from mmtt.record import MASTER
+
+from .cli_programs import AsJson
+
+Root = Annotated[Path, typer.Argument(metavar="DIR", help="A dataset, or one folder of released shards.")]
+Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="How many processes.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the `mmtt` command."""
+    app.command("audit")(audit)
+
+
+def audit(
+    directory: Root,
+    only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this one, as S1; may be repeated.")] = None,
+    gate: Annotated[bool, typer.Option("--gate", help="Exit with 3 where an audit fails its gate.")] = False,
+    variant: Annotated[str, typer.Option(help="Whose rows: a degraded variant's, or the masters'.")] = MASTER,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Ask of a dataset what a distrustful reader would ask; write audits.json and audits.html."""
+    from .audits import run as module
+
+    require_dataset(directory)
+    chosen = [name.strip().upper() for names in only or () for name in names.split(",") if name.strip()]
+    audits = gather()
+    audited, _ = module.run(directory, audits, executor(workers), for_person, only=chosen, variant=variant)
+    if not chosen:
+        write_atomically(Layout(directory).audits, audited.to_json().encode())
+    typer.echo(audited.to_json() if as_json else module.as_text(audited), nl=not as_json)
+    failed = any(outcome.verdict is Verdict.FAILS for outcome in audited.outcomes)
+    raise typer.Exit(3 if gate and failed else 0)
