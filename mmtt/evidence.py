@@ -164,6 +164,9 @@ class Evidence:
 
         `measures` maps an audit's id to its function.
         """
+        if not measures:
+            self._measured = pd.DataFrame({"damaged": False}, index=self.sampled.index)
+            return
         tables = self.map("audit: pixels", _measured, [(chunk, dict(measures)) for chunk in chunks(self.sampled)])
         self._measured = pd.DataFrame([row for table in tables for row in table], index=self.sampled.index)
 

@@ -6,8 +6,10 @@ and its content security policy. Templates lie in `templates/` of the applicatio
 
 import base64
 import hashlib
+import math
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import jinja2
@@ -148,20 +150,35 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
-def render(package: str, template: str, **values: Any) -> str:
+def figure(value: float) -> str:
+    """Return a figure of four significant digits; whole numbers, and those from 1,000 on, with thousands set apart."""
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:,.0f}" if value == round(value) or abs(value) >= 1000 else f"{value:.4g}"
+
+
+def render(package: str, template: str, *, own_script: str = "", **values: Any) -> str:
     """Render a template of an application's `templates/`; every value is escaped, a missing one is an error.
 
     Args:
         package: the application's `__package__`.
         template: file name below its `templates/`.
+        own_script: name of a script below its `templates/` that runs on this page after the viewer's.
         values: what the template may name.
     """
+    script = SCRIPT + (_templates(package) / own_script).read_text(encoding="utf-8") if own_script else SCRIPT
+    # Ours, not a user's: besides the style, the only value that goes into the page as it is.
+    values |= {"script": Markup(script), "policy": _policy(script)}
     return _environment(package).get_template(template).render(values)
+
+
+def _templates(package: str) -> Traversable:
+    return resources.files(package) / "templates"
 
 
 @cache
 def _environment(package: str) -> jinja2.Environment:
-    folder = resources.files(package) / "templates"
+    folder = _templates(package)
     loaders = [
         jinja2.DictLoader({"page.html.j2": PAGE}),
         jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
@@ -173,16 +190,14 @@ def _environment(package: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Ours, not a user's: the only two values that go into the page as they are.
-    environment.globals.update(style=Markup(STYLE), script=Markup(SCRIPT))
-    environment.globals.update(policy=_policy())
-    environment.filters.update(percent=percent, number=number)
+    environment.globals.update(style=Markup(STYLE))
+    environment.filters.update(percent=percent, number=number, figure=figure)
     return environment
 
 
-def _policy() -> str:
+def _policy(script: str) -> str:
     """Pictures and styles out of the page itself, our one script by its digest, and nothing else."""
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode("ascii")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return (
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
     )

@@ -29,6 +29,7 @@ What the train split lacks is left out: reports, or a verdict where all or none 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 
@@ -277,11 +278,15 @@ class _Nearest:
     def __init__(self, train: Sequence[Sample]) -> None:
         told = [sample for sample in train if references_of(sample)] or list(train)
         self._verdicts = _forged_share(train) is not None
-        images = Rows(("image",), kept_groups=1)
-        hashes = {sample.key: _hash(images, sample) for sample in told}  # in the order in which they lie
+        self._told = told
         self._train = sorted(told, key=lambda sample: sample.key)  # so that the first of several nearest is the one
-        self._hashes = np.asarray([hashes[sample.key] for sample in self._train], np.uint64)
-        self._images, self._masks = images, Rows(("mask",))
+        self._images, self._masks = Rows(("image",), kept_groups=1), Rows(("mask",))
+
+    @cached_property
+    def _hashes(self) -> npt.NDArray[np.uint64]:
+        """Of the train pictures, in the order of `_train`; every picture is read for it, so only when asked."""
+        hashes = {sample.key: _hash(self._images, sample) for sample in self._told}  # in the order in which they lie
+        return np.asarray([hashes[sample.key] for sample in self._train], np.uint64)
 
     def __call__(self, sample: Sample) -> Prediction:
         distances = np.bitwise_count(self._hashes ^ _hash(self._images, sample))

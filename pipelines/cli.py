@@ -1,9 +1,8 @@
 """The pipelines' commands: argument parsing, progress and summaries, nothing else."""
 
 import json
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +14,9 @@ from mmtt.recipe import Recipe
 from mmtt.record import Rejection
 from mmtt.shards import read_table
 
-from . import cli_audit, cli_programs
+from . import cli_audit, cli_import, cli_look, cli_programs
 from .cli_programs import AsJson, Directory, open_dataset
+from .outcome import Outcome, finish
 
 if TYPE_CHECKING:
     from .plan import Planned
@@ -36,6 +36,8 @@ def register(app: typer.Typer) -> None:
     app.command("overview")(overview)
     cli_programs.register(app)
     cli_audit.register(app)
+    cli_look.register(app)
+    cli_import.register(app)
 
 
 def init(directory: Directory) -> None:
@@ -50,7 +52,7 @@ def init(directory: Directory) -> None:
 def ingest(directory: Directory, workers: Workers = 1, as_json: AsJson = False) -> None:
     """Find, check and align the faces of all photos."""
     layout, recipe = open_dataset(directory)
-    _finish([_run_ingest(layout, recipe, workers)], as_json)
+    finish([_run_ingest(layout, recipe, workers)], as_json)
 
 
 def plan(directory: Directory, workers: Workers = 1, as_json: AsJson = False) -> None:
@@ -72,13 +74,13 @@ def plan(directory: Directory, workers: Workers = 1, as_json: AsJson = False) ->
 def forge(directory: Directory, workers: Workers = 1, as_json: AsJson = False) -> None:
     """Execute the plan."""
     layout, recipe = open_dataset(directory)
-    _finish([_run_forge(layout, recipe, workers)], as_json)
+    finish([_run_forge(layout, recipe, workers)], as_json)
 
 
 def degrade(directory: Directory, workers: Workers = 1, as_json: AsJson = False) -> None:
     """Make degraded variants of every record, as the recipe says; masters stay as they are."""
     layout, recipe = open_dataset(directory, imported=True)
-    _finish([_run_degrade(layout, recipe, workers)], as_json)
+    finish([_run_degrade(layout, recipe, workers)], as_json)
 
 
 def build(
@@ -88,7 +90,7 @@ def build(
 ) -> None:
     """Ingest, plan, forge, and write the overview."""
     layout, parsed = open_dataset(recipe)
-    _finish(_build(layout, parsed, workers, as_json), as_json)
+    finish(_build(layout, parsed, workers, as_json), as_json)
 
 
 def demo(
@@ -106,7 +108,7 @@ def demo(
     if reports and done[-1].stage == "forge":
         written = write_template_reports(layout)
         typer.echo(f"reports: {written} template texts, which no person wrote", err=as_json)
-    _finish(done, as_json)
+    finish(done, as_json)
 
 
 def overview(directory: Directory) -> None:
@@ -115,67 +117,37 @@ def overview(directory: Directory) -> None:
     typer.echo(f"{_overview(layout)}")
 
 
-class _Outcome(NamedTuple):
-    """What a stage came to, and whether the recipe tolerates what it refused."""
-
-    stage: str
-    accepted: int
-    rejections: list[Rejection]
-    tolerated: float
-    folder: Path
-
-    @property
-    def by_reason(self) -> dict[str, int]:
-        return dict(sorted(Counter(f"{row.stage}/{row.code}" for row in self.rejections).items()))
-
-    @property
-    def too_many(self) -> bool:
-        return len(self.rejections) > self.tolerated * (self.accepted + len(self.rejections))
-
-    def tell(self) -> None:
-        """Print what was accepted, what was refused and why, with one example for each reason."""
-        typer.echo(f"{self.stage}: {self.accepted} records; refused: {len(self.rejections) or 'none'}")
-        example = {f"{row.stage}/{row.code}": row for row in reversed(self.rejections)}
-        for reason, count in self.by_reason.items():
-            row = example[reason]
-            of = row.path or row.manipulator or row.record_id or ""
-            typer.echo(f"  {count} {reason}, for example {of!r}: {row.detail}")
-        if self.too_many:
-            where = self.folder / REJECTIONS
-            typer.echo(f"  more than the recipe's `tolerate` allows ({self.tolerated:g}); all are in {where}")
-
-
-def _run_ingest(layout: Layout, recipe: Recipe, workers: int) -> _Outcome:
+def _run_ingest(layout: Layout, recipe: Recipe, workers: int) -> Outcome:
     from .ingest import ingest as run
 
     manifest = run(layout, recipe, executor(workers), for_person("ingest: shards"))
     refused = read_table(layout.pristine / REJECTIONS, Rejection)
-    return _Outcome("ingest", manifest.rows, refused, recipe.tolerate.ingest, layout.pristine)
+    return Outcome("ingest", manifest.rows, refused, recipe.tolerate.ingest, layout.pristine)
 
 
-def _run_plan(layout: Layout, recipe: Recipe) -> "tuple[Planned, _Outcome]":
+def _run_plan(layout: Layout, recipe: Recipe) -> "tuple[Planned, Outcome]":
     from .plan import plan as run
 
     planned = run(layout, recipe)
-    return planned, _Outcome("plan", len(planned.rows), planned.rejections, recipe.tolerate.plan, layout.plan)
+    return planned, Outcome("plan", len(planned.rows), planned.rejections, recipe.tolerate.plan, layout.plan)
 
 
-def _run_forge(layout: Layout, recipe: Recipe, workers: int) -> _Outcome:
+def _run_forge(layout: Layout, recipe: Recipe, workers: int) -> Outcome:
     from .forge import forge as run
 
     manifest = run(layout, recipe, executor(workers), for_person("forge: shards"))
     refused = read_table(layout.forged / REJECTIONS, Rejection)
     # What a gate refused is in the shards, and counted in the manifest's rows.
     gated = sum(row.stage == "gate" for row in refused)
-    return _Outcome("forge", manifest.rows - gated, refused, recipe.tolerate.forge, layout.forged)
+    return Outcome("forge", manifest.rows - gated, refused, recipe.tolerate.forge, layout.forged)
 
 
-def _run_degrade(layout: Layout, recipe: Recipe, workers: int) -> _Outcome:
+def _run_degrade(layout: Layout, recipe: Recipe, workers: int) -> Outcome:
     from .degrade import degrade as run
 
     manifest = run(layout, recipe, executor(workers), for_person("degrade: shards"))
     refused = read_table(layout.degraded / REJECTIONS, Rejection)
-    return _Outcome("degrade", manifest.rows, refused, recipe.tolerate.degrade, layout.degraded)
+    return Outcome("degrade", manifest.rows, refused, recipe.tolerate.degrade, layout.degraded)
 
 
 def _overview(layout: Layout) -> Path:
@@ -184,7 +156,7 @@ def _overview(layout: Layout) -> Path:
     return write_overview(layout)
 
 
-def _build(layout: Layout, recipe: Recipe, workers: int, as_json: bool) -> list[_Outcome]:
+def _build(layout: Layout, recipe: Recipe, workers: int, as_json: bool) -> list[Outcome]:
     """Run the stages in turn; one that refuses more than is tolerated is the last."""
     done = [_run_ingest(layout, recipe, workers)]
     if not done[-1].too_many:
@@ -197,16 +169,6 @@ def _build(layout: Layout, recipe: Recipe, workers: int, as_json: bool) -> list[
         if not as_json:
             typer.echo(f"open {page}")
     return done
-
-
-def _finish(done: list[_Outcome], as_json: bool) -> None:
-    if as_json:
-        told = [{"stage": o.stage, "accepted": o.accepted, "rejections": o.by_reason} for o in done]
-        typer.echo(json.dumps(told))
-    else:
-        for outcome in done:
-            outcome.tell()
-    raise typer.Exit(3 if any(outcome.too_many for outcome in done) else 0)
 
 
 def _tell_who_is_who(planned: "Planned", as_json: bool = False) -> None:

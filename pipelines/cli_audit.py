@@ -29,18 +29,24 @@ def audit(
     only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this one, as S1; may be repeated.")] = None,
     gate: Annotated[bool, typer.Option("--gate", help="Exit with 3 where an audit fails its gate.")] = False,
     variant: Annotated[str, typer.Option(help="Whose rows: a degraded variant's, or the masters'.")] = MASTER,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; by default into a dataset.")] = None,
     workers: Workers = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Ask of a dataset what a distrustful reader would ask; write audits.json and audits.html."""
+    """Ask of a dataset what a distrustful reader would ask; all at once write audits.json and audits.html."""
     from .audits import run as module
+    from .audits.page import page
 
     require_dataset(directory)
     chosen = [name.strip().upper() for names in only or () for name in names.split(",") if name.strip()]
     audits = gather()
-    audited, _ = module.run(directory, audits, executor(workers), for_person, only=chosen, variant=variant)
-    if not chosen:
-        write_atomically(Layout(directory).audits, audited.to_json().encode())
+    audited, evidence = module.run(directory, audits, executor(workers), for_person, only=chosen, variant=variant)
+    # Into a release nothing is written that it did not bring, and a part of the audits is not what readers expect.
+    folder = out or (None if chosen or evidence.private is None else directory)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(Layout(folder).audits, audited.to_json().encode())
+        write_atomically(Layout(folder).audits_page, page(audited, evidence).encode())
     typer.echo(audited.to_json() if as_json else module.as_text(audited), nl=not as_json)
     failed = any(outcome.verdict is Verdict.FAILS for outcome in audited.outcomes)
     raise typer.Exit(3 if gate and failed else 0)

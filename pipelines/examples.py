@@ -77,7 +77,10 @@ def _traits(row: Mapping[str, Any]) -> set[tuple[str, str]]:
 
 
 def _parameters(text: str | None) -> dict[str, Any]:
-    found = json.loads(text or "{}")
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}  # another dataset's, or another version's
     return found if isinstance(found, dict) else {}
 
 
@@ -121,7 +124,7 @@ def example(record: Record, pristine: Lookup, splits: Mapping[str, str]) -> dict
     shares = zip(record.regions, record.region_shares, strict=True)
     return {
         "record": record,
-        "split": splits.get(record.target_id or "", "none"),
+        "split": splits.get(record.target_id or record.record_id, "none"),
         "parameters": spoken(record.parameters),
         "regions": sorted(((word, share) for word, share in shares if share >= LEAST_SHARE), key=lambda item: -item[1]),
         "pictures": list(_pictures(record, pristine)),
@@ -131,42 +134,63 @@ def example(record: Record, pristine: Lookup, splits: Mapping[str, str]) -> dict
 def _pictures(record: Record, pristine: Lookup) -> Iterable[Picture]:
     what = f"{record.manipulator} {record.record_id}"
     if record.pristine is not None:
-        yield _photo("target", record.pristine, "before", f"Target, before the edit. {what}")
-    framed = images.mark_border(_fit(images.decode_rgb(record.image)))
-    yield Picture("forged", _jpeg(framed), "after", f"Forged, framed in red. {what}")
+        yield photo("target", record.pristine, "before", f"Target, before the edit. {what}")
+    yield Picture("forged", framed(record.image), "after", f"Forged, framed in red. {what}")
     covered = html.percent(record.mask_share)
-    mask = html.data_uri(images.encode_png(_fit(images.decode_gray(record.mask), cv2.INTER_NEAREST), 9), "image/png")
-    yield Picture("mask", mask, f"{covered} of the frame", f"Mask, white where altered: {covered} of the frame. {what}")
+    yield Picture("mask", mask(record), f"{covered} of the frame", f"Mask, white where altered: {covered}. {what}")
     if record.alpha is not None:
-        alpha = _fit(images.decode_gray(record.alpha))
-        yield Picture("alpha", _grey(alpha), "weight of the blend", f"Alpha, the weight of the blend. {what}")
+        yield Picture("alpha", alpha(record.alpha), "weight of the blend", f"Alpha, the weight of the blend. {what}")
     if record.change is not None:
-        yield _change(images.decode_gray(record.change), record.change_mean or 0.0, what)
+        yield _change(record.change, record.change_mean or 0.0, what)
     if record.source_id is not None and record.source_id in pristine:
-        yield _photo("source", pristine.get(record.source_id).image, "the donor", f"Source, the donor. {what}")
+        yield photo("source", pristine.get(record.source_id).image, "the donor", f"Source, the donor. {what}")
 
 
-def _photo(kind: str, data: bytes, caption: str, alt: str) -> Picture:
-    return Picture(kind, _jpeg(_fit(images.decode_rgb(data))), caption, alt)
-
-
-def _change(change: Gray, mean: float, what: str) -> Picture:
-    """The change, stretched so that its 99.5th percentile is white; the factor is told."""
-    touched = change[change > 0]
-    factor = max(1.0, 255 / float(np.percentile(touched, 99.5))) if touched.size else 1.0
-    stretched = np.clip(change * factor, 0, 255).round().astype(np.uint8)
+def _change(data: bytes, mean: float, what: str) -> Picture:
+    uri, factor = change(data)
     caption = f"mean {mean:.1f}, shown ×{factor:.1f}"
     alt = f"Change by pixel, contrast stretched {factor:.1f} times; mean inside the mask {mean:.1f} of 255. {what}"
-    return Picture("change", _grey(_fit(stretched)), caption, alt)
+    return Picture("change", uri, caption, alt)
 
 
-def _fit(image: Array, method: int = cv2.INTER_AREA) -> Array:
+def photo(kind: str, data: bytes, caption: str, alt: str, side_px: int = SHOWN_PX) -> Picture:
+    """Return a pristine picture, no longer than that on either side."""
+    return Picture(kind, _jpeg(_fit(images.decode_rgb(data), side_px)), caption, alt)
+
+
+def framed(data: bytes, side_px: int = SHOWN_PX) -> str:
+    """Return a forged picture as URI, framed."""
+    return _jpeg(images.mark_border(_fit(images.decode_rgb(data), side_px)))
+
+
+def mask(record: Record, side_px: int = SHOWN_PX) -> str:
+    """Return a record's mask as URI."""
+    fitted = _fit(images.decode_gray(record.mask), side_px, cv2.INTER_NEAREST)
+    return html.data_uri(images.encode_png(fitted, 9), "image/png")
+
+
+def alpha(data: bytes, side_px: int = SHOWN_PX) -> str:
+    """Return weights of a blend as URI."""
+    return _grey(_fit(images.decode_gray(data), side_px))
+
+
+def change(data: bytes, side_px: int = SHOWN_PX) -> tuple[str, float]:
+    """Return a change as URI, stretched so that its 99.5th percentile is white, and by how much it was stretched."""
+    values = images.decode_gray(data)
+    touched = values[values > 0]
+    factor = max(1.0, 255 / float(np.percentile(touched, 99.5))) if touched.size else 1.0
+    stretched = np.clip(values * factor, 0, 255).round().astype(np.uint8)
+    return _grey(_fit(stretched, side_px)), factor
+
+
+def _fit(image: Array, side_px: int, method: int = cv2.INTER_AREA) -> Array:
     """Scale an image down so that neither side is longer than what the page shows."""
     height, width = image.shape[:2]
-    scale = SHOWN_PX / max(height, width)
+    scale = side_px / max(height, width)
     if scale >= 1:
         return image
-    return cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=method)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    return cv2.resize(image, size, interpolation=method)
 
 
 def _jpeg(image: Rgb) -> str:

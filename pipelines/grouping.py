@@ -17,6 +17,8 @@ from mmtt.images import Rgb
 from mmtt.recipe import SPLITS
 from mmtt.record import Assignment, Lineage, Rejection
 
+from .near import collect, near_hashes
+
 # Two crops of one picture, recompressed or resized, correlate above this; two people do not.
 SAME_PICTURE = 0.985
 
@@ -38,20 +40,12 @@ class Crossing(NamedTuple):
 
 
 def near_duplicates(lineage: Iterable[Lineage], bits: int) -> list[tuple[str, str]]:
-    """Return pairs of record ids (of different groups) whose photos' hashes differ in at most `bits` bits.
-
-    Every pair is looked at, a row of the triangle at a time: a minute for 150,000 photos, exact, and flat in
-    memory. The hashes of faces are too much alike for an index to help.
-    """
+    """Return pairs of record ids (of different groups) whose photos' hashes differ in at most `bits` bits, sorted."""
     rows = sorted(lineage, key=lambda row: row.record_id)
     hashes = np.array([int(row.photo_phash, 16) for row in rows], np.uint64)
     groups = np.unique([row.group_id for row in rows], return_inverse=True)[1]
-    pairs = []
-    for first in range(len(rows) - 1):
-        rest = slice(first + 1, None)
-        near = np.flatnonzero(np.bitwise_count(hashes[rest] ^ hashes[first]) <= bits) + first + 1
-        pairs += [(rows[first].record_id, rows[other].record_id) for other in near[groups[near] != groups[first]]]
-    return pairs
+    found = collect(block.chosen(groups[block.first] != groups[block.second]) for block in near_hashes(hashes, bits))
+    return [(rows[a].record_id, rows[b].record_id) for a, b in zip(found.first, found.second, strict=True)]
 
 
 def thumbnail(image: Rgb) -> Rgb:

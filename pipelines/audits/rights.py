@@ -1,5 +1,94 @@
-"""Audits of rights."""
+"""Audits of rights: whose licences a row stands on, what its files say of themselves and of people.
 
-from mmtt.audit import Audit
+R1 here; R3 and R4, which read files, in `marking`.
+"""
 
-AUDITS: tuple[Audit, ...] = ()
+from typing import Any
+
+import pandas as pd
+
+from mmtt.audit import Audit, Finding
+from mmtt.errors import Rejected
+from mmtt.evidence import Evidence
+from mmtt.licences import Part, combine, obligations
+from mmtt.masks import MaskRule
+
+from .counting import FINE, share_at_fault, why_of
+from .marking import R3, R4
+
+_LICENCES: dict[str, Part] = {
+    "licence": "photo", "source_licence": "donor", "code_licence": "code", "weights_licence": "weights",
+}  # fmt: skip
+
+
+def judge_licences(evidence: Evidence) -> Finding:
+    """Derive the obligations of every row again, and compare each row's licences with those of target and donor."""
+    rows = evidence.rows
+    keys = rows[[*_LICENCES]].astype(object).where(rows[[*_LICENCES]].notna(), None)
+    keys = keys.assign(kind=rows["mask_rule"], owed=rows["obligations"].map(tuple))
+    distinct = {key: _why(*key) for key in set(keys.itertuples(index=False, name=None))}
+    why = pd.Series([distinct[key] for key in keys.itertuples(index=False, name=None)], rows.index, dtype=object)
+    handed_on = why_of(
+        rows.index,
+        (_other_than(rows, "target_id", "licence"), "its licence is not that of its target"),
+        (_other_than(rows, "source_id", "source_licence"), "its source_licence is not that of its donor"),
+    )
+    why = why.where(why != FINE, handed_on)
+    return share_at_fault(
+        rows, why, of="rows", fault="have licences or obligations that do not close", sampled=False,
+        details=_details(evidence),
+    )  # fmt: skip
+
+
+def _why(photo: Any, donor: Any, code: Any, weights: Any, rule: str, said: tuple[str, ...]) -> str:
+    """Say what is wrong with one combination of licences and obligations, or nothing."""
+    imported, forged = rule == MaskRule.IMPORTED, rule != MaskRule.NONE
+    if forged and not imported and not code:
+        return "it does not say its program's licence"
+    try:
+        owed = combine({"photo": photo, "donor": donor, "code": code, "weights": weights}) if forged else None
+        owed = sorted(obligations(photo)) if owed is None else owed
+    except Rejected as reason:
+        return f"{reason.code}: {reason.detail}"
+    # What an imported row's program obliges to is unknown: it may say more than follows from what is known.
+    fits = set(owed) <= set(said) if imported else owed == list(said)
+    return FINE if fits else f"it says {_words(said)}, its licences oblige to {_words(owed)}"
+
+
+def _words(owed: Any) -> str:
+    return ", ".join(owed) or "nothing"
+
+
+def _other_than(rows: pd.DataFrame, link: str, column: str) -> "pd.Series[bool]":
+    """Whether a row has another licence in a column than the pristine row that it names, where that is here."""
+    pristine = rows[rows["manipulation"].isna()].drop_duplicates("record_id").set_index("record_id")["licence"]
+    there = rows[link].map(pristine)
+    return there.notna() & (there != rows[column])
+
+
+def _details(evidence: Evidence) -> dict[str, Any]:
+    forged, rows = evidence.forged, evidence.rows
+    owed = rows["obligations"].explode().dropna().value_counts()
+    unknown = forged[forged["code_licence"].isna()]["manipulator"].fillna("untold").value_counts()
+    told: dict[str, Any] = {
+        "rows by licence of the photo": _counted(rows["licence"].value_counts()),
+        "rows by obligation": _counted(owed),
+        "rows by licence of the program": _counted(forged["code_licence"].value_counts()),
+    }
+    return told | ({"forgeries by program of unknown licence": _counted(unknown)} if len(unknown) else {})
+
+
+def _counted(counts: "pd.Series[int]") -> dict[str, int]:
+    return {str(name): int(count) for name, count in counts.items()}
+
+
+R1 = Audit(
+    id="R1",
+    title="Licence closure",
+    question="Do each row's obligations follow, without conflict, from the licences of all that it was made from?",
+    unit="share of rows",
+    gate=0,
+    judge=judge_licences,
+)
+
+AUDITS: tuple[Audit, ...] = (R1, R3, R4)

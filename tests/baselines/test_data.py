@@ -118,7 +118,9 @@ def test_shards_without_a_column_for_masks_and_shards_of_another_schema_are_refu
 
 
 def test_full_frame_edits_come_only_where_inexact_masks_are_taken(tmp_path):
-    full = make_forged_record(0, SIZE_PX, "null_edit", split="train", report=TEXT, report_regions=[0] * 21)
+    full = make_forged_record(
+        0, SIZE_PX, "null_edit", split="train", report=TEXT, report_regions=[0] * 21, report_language="en"
+    )
     root = release(tmp_path / "shards", [full])
     with pytest.raises(UserError, match=r"All 1 samples of split 'train' .* inexact; `data.inexact: true` takes them"):
         opened(root)

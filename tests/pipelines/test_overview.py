@@ -111,7 +111,7 @@ def written(layout: Layout) -> str:
 
 def row_of(page: str, head: str) -> list[str]:
     """The cells of the table row with that head."""
-    row = re.search(rf'<tr><th scope="row">{head}</th>(.*?)</tr>', page, re.S)
+    row = re.search(rf'<tr><th scope="row"><bdi>{head}</bdi></th>(.*?)</tr>', page, re.S)
     assert row
     return [re.sub(r"<.*?>", "", cell).strip() for cell in re.findall(r"<td.*?>(.*?)</td>", row[1], re.S)]
 
@@ -127,15 +127,16 @@ def test_counts_are_of_accepted_forgeries_in_their_targets_split(layout: Layout)
 def test_gated_forgeries_are_rejections_and_not_shown(layout: Layout) -> None:
     page = written(layout)
     assert "change_too_small" in page
-    assert re.findall(r"<code>(f1|f2|gated)</code>", page) == ["f2", "f1"]
+    assert set(re.findall(r'<article class="from" data-record="(.*?)"', page)) == {"f1", "f2"}
+    assert re.findall(r"<code>(f1|f2|gated)</code></p>\n</footer>", page) == ["f2", "f1"]
 
 
 def test_every_forged_picture_is_framed(layout: Layout) -> None:
-    page = written(layout)
-    shown = re.findall(r'<figure class="forged">.*?<img src="data:image/jpeg;base64,(.*?)"', page, re.S)
-    assert len(shown) == 2
-    for data in shown:
-        pixels = images.decode_rgb(base64.b64decode(data))
+    shown = [a for tag, a in Tags(written(layout)).found if tag == "img" and str(a.get("alt")).startswith("Forged")]
+    pictures = [str(a["src"]) for a in shown if "src" in a]
+    assert len(pictures) == 4  # in a sheet and as an example, for two records; the others are copies of the first
+    for uri in pictures:
+        pixels = images.decode_rgb(base64.b64decode(uri.removeprefix("data:image/jpeg;base64,")))
         assert pixels.shape[0] > SIDE_PX
         for edge in (pixels[:4], pixels[-4:], pixels[:, :4], pixels[:, -4:]):
             assert np.abs(np.median(edge, axis=(0, 1)) - FRAME_RGB).max() < 12
@@ -143,31 +144,38 @@ def test_every_forged_picture_is_framed(layout: Layout) -> None:
 
 def test_every_example_has_its_pictures_with_words(layout: Layout) -> None:
     page = written(layout)
-    kinds = re.findall(r'<figure class="(.*?)">', page)
-    assert kinds == [
-        "target",
-        "forged",
-        "mask",
-        "alpha",
-        "change",
-        "source",
-        "target",
-        "forged",
-        "mask",
-        "alpha",
-        "change",
-    ]
+    edit = ["target", "forged", "mask", "alpha", "change"]
+    examples_shown = re.findall(r'<article class="example".*?</article>', page, re.S)
+    assert [re.findall(r'<figure class="(.*?)">', one) for one in examples_shown] == [[*edit, "source"], edit]
     pictures = [attributes for tag, attributes in Tags(page).found if tag == "img"]
-    assert all(a["alt"] for a in pictures if a.get("src"))
+    assert all("alt" in a for a in pictures if a.get("src"))
     assert "mean 12.8, shown ×21.2" in page
+
+
+def test_a_tile_holds_its_layers_in_turn(layout: Layout) -> None:
+    sheets = re.findall(r'<ul class="sheet".*?</ul>', written(layout), re.S)
+    layers = [re.findall(r'data-told="(.*?)"', sheet) for sheet in sheets]
+    assert layers == [["", "alpha: weight of the blend", "change, shown ×21.2"]] * 2
+
+
+def escaped(text: str) -> str:
+    return entities.escape(text).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
+
+
+def only_text(page: str) -> None:
+    """Whatever strangers wrote became no tag, no attribute and no second script, and its direction stays its own."""
+    found = Tags(page).found
+    assert sum(tag == "script" for tag, _ in found) == 1
+    assert not [name for _, attributes in found for name in attributes if name.startswith("on")]
+    assert not [a for tag, a in found if tag == "img" and a.get("src") == "x"]
+    turned = re.sub(r"<(?:bdi|title|option|h1|optgroup)[ >].*?</", "", re.sub(r'"[^"]*"', "", page), flags=re.S)
+    assert "\u202e" not in turned
 
 
 def test_strangers_text_stays_text(layout: Layout) -> None:
     page = written(layout)
-    found = Tags(page).found
-    assert entities.escape(HOSTILE).replace("&#x27;", "&#39;").replace("&quot;", "&#34;") in page
-    assert sum(tag == "script" for tag, _ in found) == 1
-    assert not [name for _, attributes in found for name in attributes if name.startswith("on")]
+    assert page.count(escaped(HOSTILE)) == 7  # notes, origins, rejections, examples, three in provenance
+    only_text(page)
 
 
 def test_page_asks_the_network_for_nothing(layout: Layout) -> None:
@@ -193,11 +201,12 @@ def test_a_dataset_whose_forgeries_all_failed_still_has_a_page(tmp_path: Path) -
     assert "0 forgeries of" in page
     assert "face_lost" in page
     assert "<figure" not in page
+    assert "<select" not in page
 
 
 def test_a_program_that_is_not_installed_is_named_without_words(tmp_path: Path) -> None:
     foreign = forgery("f1", "p1", manipulator="foreign_program", manipulation="foreign_family")
-    assert "<b>foreign_program</b>" in written(dataset(tmp_path, [foreign], []))
+    assert "<b><bdi>foreign_program</bdi></b>" in written(dataset(tmp_path, [foreign], []))
 
 
 def test_without_forged_shards_it_says_what_to_run(layout: Layout) -> None:

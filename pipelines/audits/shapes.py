@@ -1,0 +1,101 @@
+"""M3: masks that are empty, cover everything, or are slivers that no detector and no eye can use."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from mmtt.audit import Audit, Finding, NotApplicable
+from mmtt.evidence import Evidence, Pixels
+
+from .counting import by, examples, is_sample, why_of
+from .shares import Share, grouped_share
+
+FULL_SHARE = 0.98
+THIN_SHARE = 1 / 128
+
+
+def shaped(pixels: Pixels) -> dict[str, float]:
+    """Measure a forgery's mask.
+
+    `components`: 8-connected parts. `thinness`: perimeter² / (4π area), 1 for a disc. `thickness`: width of the
+    thickest spot as a share of the frame's shorter side, twice the largest distance to the outside.
+    """
+    if pixels.record.manipulation is None or not pixels.mask.any():
+        return {}
+    mask = np.pad((pixels.mask > 0).astype(np.uint8), 1)
+    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    perimeter = sum(cv2.arcLength(contour, closed=True) for contour in contours)
+    deepest = float(cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).max())
+    return {
+        "components": cv2.connectedComponents(mask)[0] - 1,
+        "thinness": perimeter**2 / (4 * np.pi * np.count_nonzero(mask)),
+        "thickness": (2 * deepest - 1) / min(pixels.mask.shape),
+    }
+
+
+def judge(evidence: Evidence) -> Finding:
+    """Count empty and full masks over all forgeries, and estimate the share of slivers from the sample.
+
+    Raises:
+        NotApplicable: nothing is forged.
+    """
+    forged = evidence.forged
+    if forged.empty:
+        raise NotApplicable("Nothing is forged here.")
+    empty, full = forged["mask_share"] <= 0, forged["mask_share"] > FULL_SHARE
+    found = evidence.measured("M3").reindex(columns=[*forged.columns, "components", "thinness", "thickness"])
+    found = found[found["thickness"].notna()]
+    thin = found["thickness"] < THIN_SHARE
+    counted, slivers = float((empty | full).mean()), int(thin.sum())
+    share = _share(evidence, found, thin)
+    rows = pd.concat([forged[empty | full], found[thin]])[["record_id", "variant"]]
+    why = why_of(
+        rows.index,
+        (empty.reindex(rows.index), "its mask is empty"),
+        (full.reindex(rows.index), f"its mask covers more than {FULL_SHARE:.0%} of the frame"),
+        (thin.reindex(rows.index, fill_value=False), "its mask is a sliver"),
+    )
+    return Finding(
+        statistic=counted + share.value,
+        low=counted + share.low,
+        high=min(counted + share.high, 1.0),
+        n=len(forged),
+        of="forgeries",
+        sentence=f"{int(empty.sum()):,} of {len(forged):,} masks are empty, {int(full.sum()):,} cover the frame; "
+        f"{slivers:,} of {len(found):,} sampled ones are slivers.",
+        details=_details(forged, found),
+        worst=examples(rows, why),
+    )
+
+
+def _share(evidence: Evidence, found: pd.DataFrame, thin: "pd.Series[bool]") -> Share:
+    if found.empty:
+        return Share(0, 0, 1)
+    if is_sample(evidence):
+        return grouped_share(thin, np.ones(len(found)), found["component"])
+    return Share(*3 * [float(thin.mean())])
+
+
+def _details(forged: pd.DataFrame, found: pd.DataFrame) -> dict[str, Any]:
+    area = forged["mask_share"]
+    return {
+        "share of the frame": {f"{q:.0%}": float(area.quantile(q)) for q in (0, 0.05, 0.5, 0.95, 1)},
+        "share of the frame by family": by(forged, "manipulation", area),
+        "parts by family": by(found, "manipulation", found["components"]),
+        "perimeter² / (4π area) by family": by(found, "manipulation", found["thinness"]),
+        "thickest spot by family, share of the side": by(found, "manipulation", found["thickness"]),
+        "a sliver is thinner than": THIN_SHARE,
+    }
+
+
+M3 = Audit(
+    id="M3",
+    title="Empty, full, sliver",
+    question="How many masks are empty, cover the whole frame, or are too thin to be seen?",
+    unit="share of forgeries",
+    gate=0.005,
+    measure=shaped,
+    judge=judge,
+)

@@ -1,0 +1,147 @@
+"""Twins: pairs of pictures in two splits that hashes and small copies propose as one; `duplicates` confirms them.
+
+Proposed is a pair within 6 bits, itself or mirrored, whose 8-px copies are alike; and which no lineage ties, since what
+that says is asked by L1. Memory is flat: only the most alike are kept.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mmtt.evidence import Evidence
+
+from ..near import Near, near_hashes
+from .fingerprints import TINY_PX
+
+BITS, CURVE_BITS = 6, 12
+DHASH_BITS = 12
+# Correlation of 8-px copies. Backgrounds: of 1,940 pairs of forgeries of one drawn person, half of them JPEG at quality
+# 50, 99 % have more; of pairs of strangers with hashes as near, 1 %. A picture and its recompressed copy: 0.999.
+ALIKE_PICTURE, ALIKE_BACKGROUND = 0.98, 0.965
+MOST_CONFIRMED = 10_000
+_CURVE_ROWS = 2000
+Hashes = npt.NDArray[np.uint64]
+Tiny = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+
+
+class Side(NamedTuple):
+    """What one audit compares: coded rows, their hashes, those of the mirrored pictures, and 8-px copies (N×8×8×3).
+
+    dhashes: a second hash that must be near too, and the mirrored picture's.
+    """
+
+    rows: pd.DataFrame
+    hashes: Hashes
+    mirrored: Hashes
+    tiny: Tiny
+    dhashes: tuple[Hashes, Hashes] | None = None
+
+
+def side_of(rows: pd.DataFrame, names: Sequence[str], tiny: str, dhashes: Sequence[str] = ()) -> Side:
+    """Return what is compared of some coded rows, by the names of their columns: a hash, and the mirrored one."""
+    plain, mirrored = (rows[name].to_numpy(np.uint64) for name in names)
+    copies = np.frombuffer(b"".join(rows[tiny]), np.uint8).reshape(-1, TINY_PX, TINY_PX, 3)
+    second = tuple(rows[name].to_numpy(np.uint64) for name in dhashes)
+    return Side(rows, plain, mirrored, copies, (second[0], second[1]) if second else None)
+
+
+class Proposed(NamedTuple):
+    """Pairs of positions across splits that hashes propose, the most alike first, and what was counted on the way.
+
+    within: at place d how many pairs across splits lie within d bits. dropped: how many more were proposed.
+    tied: how many pairs across splits lie within 6 bits, but are tied by the lineage.
+    """
+
+    pairs: pd.DataFrame
+    within: npt.NDArray[np.int64]
+    dropped: int
+    tied: int
+
+
+def propose(side: Side, alike: float, *, forged_only: bool = False) -> Proposed:
+    """Return the pairs of pictures in two splits, tied by nothing, that may be one."""
+    count, apart = len(side.rows), _apart(side.rows, forged_only=forged_only)
+    within = np.zeros(BITS + 1, np.int64)
+    parts: list[pd.DataFrame] = []
+    dropped = tied = 0
+    tie, split = (side.rows[name].to_numpy() for name in ("tie", "split_code"))
+    for near in near_hashes(np.concatenate([side.hashes, side.mirrored]), BITS):
+        near = near.chosen(near.first < count)
+        mirrored = near.second >= count
+        near = near._replace(second=np.where(mirrored, near.second - count, near.second))
+        same = (tie[near.first] == tie[near.second]) & (split[near.first] != split[near.second])
+        tied += int((same & ~mirrored).sum())
+        wanted = apart(near)
+        within += np.cumsum(np.bincount(near.distance[wanted & ~mirrored], minlength=BITS + 1))
+        near, mirrored = near.chosen(wanted), mirrored[wanted]
+        parts.append(_likely(side, near, mirrored, alike))
+        if sum(map(len, parts)) > 4 * MOST_CONFIRMED:
+            parts, dropped = _cut(parts, dropped)
+    parts, dropped = _cut(parts, dropped)
+    return Proposed(parts[0], within, dropped, tied)
+
+
+def _apart(rows: pd.DataFrame, *, forged_only: bool) -> Callable[[Near], Flags]:
+    """Whether pairs lie in two splits, are not tied, and have other pixels (equal ones are counted without search)."""
+    columns = [rows[name].to_numpy() for name in ("split_code", "tie", "pixels_code")]
+    forged = rows["manipulation"].notna().to_numpy()
+
+    def apart(near: Near) -> Flags:
+        found = forged[near.first] | forged[near.second] if forged_only else np.ones(len(near.first), np.bool_)
+        for codes in columns:
+            found = found & (codes[near.first] != codes[near.second])
+        return np.asarray(found, dtype=np.bool_)
+
+    return apart
+
+
+def _likely(side: Side, near: Near, mirrored: Flags, alike: float) -> pd.DataFrame:
+    if side.dhashes is not None:
+        plain, turned = side.dhashes
+        other = np.where(mirrored, turned[near.second], plain[near.second])
+        close = np.bitwise_count(plain[near.first] ^ other) <= DHASH_BITS
+        near, mirrored = near.chosen(close), mirrored[close]
+    first, second = side.tiny[near.first], side.tiny[near.second]
+    second = np.where(mirrored[:, None, None, None], second[:, :, ::-1], second)
+    likeness = (_standard(first) * _standard(second)).mean(axis=1)
+    low, high = np.minimum(near.first, near.second), np.maximum(near.first, near.second)
+    table = pd.DataFrame({"first": low, "second": high, "mirrored": mirrored, "bits": near.distance, "alike": likeness})
+    return table[table["alike"] >= alike]
+
+
+def _standard(pictures: npt.NDArray[np.uint8]) -> Floats:
+    values = pictures.reshape(len(pictures), TINY_PX * TINY_PX * 3).astype(np.float32)
+    values -= values.mean(axis=1, keepdims=True)
+    return np.asarray(values / np.maximum(values.std(axis=1, keepdims=True), 1e-6), dtype=np.float32)
+
+
+def _cut(parts: list[pd.DataFrame], dropped: int) -> tuple[list[pd.DataFrame], int]:
+    """Keep the most alike, each pair once (a mirrored one is found from both of its sides)."""
+    empty = pd.DataFrame({"first": [], "second": [], "mirrored": [], "bits": [], "alike": []})
+    found = pd.concat([part for part in parts if len(part)] or [empty], ignore_index=True)
+    found = found.sort_values(["alike", "first", "second", "mirrored"], ascending=[False, True, True, True])
+    found = found.drop_duplicates(["first", "second"])
+    return [found.head(MOST_CONFIRMED)], dropped + max(0, len(found) - MOST_CONFIRMED)
+
+
+def curve(
+    side: Side, within: npt.NDArray[np.int64], evidence: Evidence, *, forged_only: bool = False
+) -> dict[str, int]:
+    """Return how many pairs across splits lie within 0 to 12 bits: counted up to 6, beyond from 2,000 rows drawn."""
+    lots = evidence.drawn(side.rows.assign(at=np.arange(len(side.rows))), _CURVE_ROWS)["at"].to_numpy()
+    more = np.zeros(CURVE_BITS + 1, np.int64)
+    every, apart = np.arange(len(side.rows)), _apart(side.rows, forged_only=forged_only)
+    for at in lots.tolist():
+        distance = np.bitwise_count(side.hashes ^ side.hashes[at])
+        close = (distance > BITS) & (distance <= CURVE_BITS)
+        found = Near(np.full(int(close.sum()), at), every[close], distance[close])
+        more += np.bincount(found.distance[apart(found)], minlength=CURVE_BITS + 1)
+    scaled = np.rint(np.cumsum(more) / 2 * len(side.rows) / max(len(lots), 1)).astype(int)
+    return {
+        str(bits): int(within[min(bits, BITS)] + (scaled[bits] if bits > BITS else 0)) for bits in range(CURVE_BITS + 1)
+    }

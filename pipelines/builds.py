@@ -1,0 +1,211 @@
+"""Builds: what lies in a dataset or a release, row by row and without pixels, for those who look at it.
+
+Unlike `mmtt.samples`, which says what counts, this also holds what gates refused, and builds whose later stages have
+not come to their end.
+"""
+
+from collections import namedtuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmtt.errors import SchemaError, UserError
+from mmtt.layout import Layout
+from mmtt.manifest import MANIFEST, REJECTIONS, Manifest
+from mmtt.record import IMAGE, Assignment, Lineage, PlanRow, Record, Rejection
+from mmtt.regions import REGIONS
+from mmtt.reports import Report
+from mmtt.schema import arrow_schema, columns
+from mmtt.shards import Shard, read_table
+
+KEY = ["record_id", "variant"]
+PICTURES = tuple(f.name for f in arrow_schema() if f.type == IMAGE)
+TEXTS = ("report", "report_regions", "report_language", "text_origin", "protocol", "report_count", "agreement")
+_OF_PLAN = (
+    "record_id", "entry", "target_id", "index", "source_id", "manipulator_version", "parameters", "seed",
+)  # fmt: skip
+_OF_REPORT = (
+    "report_id", "record_id", "rank", "text", "language", "text_origin", "protocol", "verdict", "settled", "regions",
+)  # fmt: skip
+STAGES = ("plan", "pristine", "forged", "degraded")
+
+
+class Place(NamedTuple):
+    """Where a row lies."""
+
+    shard: Path
+    row_group: int
+    row: int
+
+
+@dataclass(frozen=True)
+class Build:
+    """A dataset's directory, or one folder of released shards; only finished folders of it are looked at."""
+
+    root: Path
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where things lie."""
+        return Layout(self.root)
+
+    @cached_property
+    def released(self) -> bool:
+        """Whether this is one folder of shards, whose rows hold split and report themselves."""
+        return (self.root / MANIFEST).is_file()
+
+    @cached_property
+    def manifests(self) -> Mapping[str, Manifest]:
+        """The manifests of its finished folders, by folder name; a release's is called `release`.
+
+        Raises:
+            UserError: there are none.
+        """
+        if self.released:
+            return {"release": Manifest.load(self.root)}
+        folders = [folder for folder in self._folders if (folder / MANIFEST).is_file()]
+        if not folders:
+            raise UserError(
+                f"{self.root} is neither a built dataset nor a folder of shards: no stage there has come to its end."
+            )
+        return {folder.name: Manifest.load(folder) for folder in folders}
+
+    @property
+    def _folders(self) -> list[Path]:
+        return [self.layout.pristine, self.layout.forged, self.layout.degraded]
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Names of folders that a stage has begun, but not finished."""
+        begun = [folder.name for folder in self._folders if any(folder.glob("*.parquet"))]
+        return [] if self.released else [name for name in begun if name not in self.manifests]
+
+    @cached_property
+    def shards(self) -> dict[Path, str]:
+        """Every shard, in order, with the SHA-256 that the manifest knows."""
+        return {
+            (self.root if self.released else self.root / name) / f"{info.name}.parquet": info.sha256
+            for name, manifest in self.manifests.items()
+            for info in manifest.shards
+        }
+
+    def rows(self, wanted: Sequence[str]) -> pd.DataFrame:
+        """Return some columns of all rows, in the order in which they lie.
+
+        Besides: `split` (None where there is none yet), `refused` (the code of the gate that refuses the row now, else
+        None), and `shard` (its place in `shards`), `row_group`, `row`.
+        """
+        names = tuple(dict.fromkeys([*KEY, "target_id", "manipulation", "split", *wanted]))
+        tables = [table for number, path in enumerate(self.shards) for table in _placed(Shard(path), number, names)]
+        if not tables:
+            raise UserError(f"{self.root} holds no rows.")
+        return self._joined(pa.concat_tables(tables).to_pandas())
+
+    def _joined(self, rows: pd.DataFrame) -> pd.DataFrame:
+        if not self.released:
+            photo = rows["target_id"].where(rows["target_id"].notna(), rows["record_id"])
+            rows["split"] = _nullable(photo.map(self.splits))
+        gates = {row.record_id: row.code for row in reversed(self.rejections) if row.stage == "gate"}
+        rows["refused"] = _nullable(rows["record_id"].map(gates).where(rows["manipulation"].notna()))
+        return rows
+
+    @cached_property
+    def splits(self) -> dict[str, str]:
+        """The split of each pristine or imported record."""
+        return dict(_tuples(self.layout.splits, Assignment, ("record_id", "split")))
+
+    @cached_property
+    def plan(self) -> list[Any]:
+        """The plan's rows, some columns of `PlanRow`; empty where there is none."""
+        return _tuples(self.layout.plan / "plan.parquet", PlanRow, _OF_PLAN)
+
+    @cached_property
+    def lineage(self) -> list[Any]:
+        """Where pristine records came from, some columns of `Lineage`: private, so empty in a copy for others."""
+        return _tuples(self.layout.lineage, Lineage, ("record_id", "path", "photo_sha256"))
+
+    @cached_property
+    def rejections(self) -> list[Rejection]:
+        """Everything that a stage refused."""
+        folders = [self.root] if self.released else [self.root / name for name in STAGES]
+        return [row for folder in folders for row in _rejections(folder)]
+
+    @cached_property
+    def refused_reports(self) -> list[Rejection]:
+        """Texts that were written, but do not count."""
+        return _rejections(self.root / "reports")
+
+    def texts(self) -> pd.DataFrame:
+        """Return the texts about the records, those of a record together, the one that stands for it first.
+
+        Columns as in `Report`, but `regions` as comma-separated words in the paper's order. A release says neither
+        report_id, verdict nor settled (None), and has one text a record.
+        """
+        if self.released:
+            stored = self.rows(TEXTS)
+            stored = stored[stored["report"].notna()].drop_duplicates("record_id")
+            found = stored.rename(columns={"report": "text", "report_language": "language"})
+            chosen = [[word for word, said in zip(REGIONS, v, strict=False) if said] for v in found["report_regions"]]
+            found = found.assign(rank=0, regions=chosen, **dict.fromkeys(("report_id", "verdict", "settled")))
+        else:
+            rows = _tuples(self.root / "reports" / "reports.parquet", Report, _OF_REPORT)
+            found = pd.DataFrame(rows, columns=list(_OF_REPORT), dtype=object).sort_values(["record_id", "rank"])
+        known = {tuple(words): _in_order(words) for words in found["regions"]}
+        return found[list(_OF_REPORT)].assign(regions=[known[tuple(words)] for words in found["regions"]])
+
+
+def _in_order(words: Iterable[str]) -> str:
+    named = set(words)
+    return ",".join(word for word in REGIONS if word in named)
+
+
+def _rejections(folder: Path) -> list[Rejection]:
+    path = folder / REJECTIONS
+    return read_table(path, Rejection) if path.is_file() else []
+
+
+def _tuples(path: Path, row_class: Any, names: Sequence[str]) -> list[Any]:
+    """Some columns of a narrow table as named tuples, which cost a fraction of whole rows; none where it is absent."""
+    if not path.is_file():
+        return []
+    try:
+        stored = pq.read_schema(path).names
+        if missing := [name for name in names if name not in stored]:
+            raise SchemaError(f"{path} lacks the column(s) {', '.join(missing)}; another version wrote it.")
+        table = pq.read_table(path, columns=list(names))
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path} cannot be read as Parquet ({error}). Run the stage that writes it again.") from error
+    kind = namedtuple(row_class.__name__, names)  # type: ignore[misc]
+    return [kind(*values) for values in zip(*(table.column(name).to_pylist() for name in names), strict=True)]
+
+
+def _placed(shard: Shard, number: int, names: Sequence[str]) -> Iterator[pa.Table]:
+    for group in range(shard.groups):
+        table = shard.group(group, names)
+        count = table.num_rows
+        for name, values in (("shard", number), ("row_group", group)):
+            table = table.append_column(name, pa.array(np.full(count, values, np.int32)))
+        yield table.append_column("row", pa.array(np.arange(count, dtype=np.int32)))
+
+
+def _nullable(column: pd.Series) -> pd.Series:
+    """Text, with None where there is none."""
+    return column.astype(object).where(column.notna(), None)
+
+
+def sections() -> dict[str, list[str]]:
+    """Group the columns of a record as its definition does: ids, pixels, edit, face, provenance, text."""
+    first = {"image": "pixels", "manipulation": "edit", "landmarks": "face", "origin": "provenance", "split": "text"}
+    found: dict[str, list[str]] = {"ids": []}
+    section = "ids"
+    for name in columns(Record):
+        section = first.get(name, section)
+        found.setdefault(section, []).append(name)
+    return found

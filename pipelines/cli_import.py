@@ -1,0 +1,191 @@
+"""Commands that bring other people's datasets in: `mmtt import …`."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmtt.errors import UserError
+from mmtt.executors import executor
+from mmtt.layout import Layout
+from mmtt.manifest import REJECTIONS, Manifest
+from mmtt.progress import for_person
+from mmtt.recipe import Recipe
+from mmtt.record import Rejection
+from mmtt.shards import read_table
+
+from .cli_programs import AsJson
+from .outcome import Outcome, finish
+
+if TYPE_CHECKING:
+    from .importers.columns import Told
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Where the dataset is written: an empty folder.")]
+FindFaces = Annotated[
+    bool, typer.Option("--find-faces", help="Look for landmarks with MediaPipe, so that regions can be measured.")
+]
+Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="How many processes.")]
+
+Licence = Annotated[str, typer.Option(help="Of the pictures: an SPDX id, or LicenseRef-… for what SPDX does not list.")]
+Consent = Annotated[str, typer.Option(help="What the people shown agreed to; 'none' if nobody was asked.")]
+Name = Annotated[str, typer.Option(help="What the dataset is called: the `origin` of every row.")]
+Columns = Annotated[
+    list[str] | None, typer.Option("--column", metavar="OURS=THEIRS", help="Which column is what: image=path.")
+]
+Families = Annotated[
+    list[str] | None, typer.Option("--family", metavar="LABEL=FAMILY", help="What a label means: real=pristine.")
+]
+TextOrigin = Annotated[str, typer.Option(metavar="ORIGIN", help="Who wrote the texts: human, model, …")]
+Language = Annotated[str, typer.Option(help="BCP 47 tag of the texts, where no column says.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the `mmtt` command."""
+    named = typer.Typer(help="Bring other people's datasets in; audit them like your own.", no_args_is_help=True)
+    named.command("mmtt-release")(mmtt_release)
+    named.command("pairs")(pairs)
+    named.command("hub")(hub)
+    app.add_typer(named, name="import")
+
+
+def mmtt_release(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="The folder with dataset.tar.gz.part… and dataset_json.tar.gz.")
+    ],
+    directory: Directory,
+    licence: Annotated[
+        str, typer.Option(help="Of the pictures; the release states none, its photos are CelebA-HQ's and FFHQ's.")
+    ] = "LicenseRef-CelebA-HQ-FFHQ",
+    text_origin: Annotated[
+        str, typer.Option(metavar="ORIGIN", help="Who wrote the texts, if you know better.")
+    ] = "human_translated",
+    find_faces: FindFaces = False,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Import the published MMTT as it is distributed, without unpacking it."""
+    from .importers import figures
+    from .importers.mmtt_release import import_release
+
+    bars = (for_person("import: masks"), for_person("import: records"))
+    done = import_release(
+        source,
+        directory,
+        executor(workers),
+        bars,
+        licence=licence,
+        text_origin=text_origin,
+        find_faces=find_faces,
+    )
+    told = {**figures.figures(Layout(directory)), "files_not_listed": done.unlisted}
+    conclude(directory, as_json, told, figures.lines)
+
+
+def pairs(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A table (CSV, TSV, JSON, JSONL, Parquet), or a folder: with one table, with Tp/ and Gt/ (images/ and "
+            "masks/), or FaceForensics++'s manipulated_sequences/.",
+        ),
+    ],
+    directory: Directory,
+    name: Name,
+    licence: Licence,
+    consent: Consent = "none",
+    column: Columns = None,
+    family: Families = None,
+    splits: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="FaceForensics++'s train.json, val.json, test.json.")
+    ] = None,
+    text_origin: TextOrigin = "unknown",
+    language: Language = "en",
+    find_faces: FindFaces = False,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Import any folder or table of pictures and masks, and texts where there are any."""
+    from .importers import pair
+    from .importers.pairs import Rights, import_pairs
+
+    done = import_pairs(
+        source,
+        directory,
+        _told(name, column, family, text_origin, language),
+        Rights(licence=licence, consent=consent),
+        splits=splits,
+        find_faces=find_faces,
+        executor=executor(workers),
+        bars=(for_person("import: files"), for_person("import: records")),
+    )
+    conclude(directory, as_json, done.told, pair.lines)
+
+
+def hub(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A folder of Parquet shards, one shard, or hub:OWNER/NAME@REVISION of the Hub."
+        ),
+    ],
+    directory: Directory,
+    name: Name,
+    licence: Licence,
+    consent: Consent = "none",
+    column: Columns = None,
+    family: Families = None,
+    text_origin: TextOrigin = "unknown",
+    language: Language = "en",
+    find_faces: FindFaces = False,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Import Parquet shards as `datasets` writes them, with a map of their columns."""
+    from .importers import pair
+    from .importers.hub import import_hub
+    from .importers.pairs import Rights
+
+    done = import_hub(
+        source,
+        directory,
+        _told(name, column, family, text_origin, language),
+        Rights(licence=licence, consent=consent),
+        say=partial(typer.echo, err=True),
+        find_faces=find_faces,
+        executor=executor(workers),
+        bars=(for_person("import: files"), for_person("import: records")),
+    )
+    conclude(directory, as_json, done.told, pair.lines)
+
+
+def _told(name: str, columns: list[str] | None, families: list[str] | None, text_origin: str, language: str) -> "Told":
+    from .importers.columns import Told
+
+    return Told(
+        name=name,
+        columns=dict(_both(text, "--column", text.partition("=")) for text in columns or ()),
+        families=dict(_both(text, "--family", text.rpartition("=")) for text in families or ()),
+        text_origin=text_origin,
+        language=language,
+    )
+
+
+def _both(text: str, option: str, parts: tuple[str, str, str]) -> tuple[str, str]:
+    if not parts[0] or not parts[2]:
+        raise UserError(f"{option} '{text}' is not of the form A=B.")
+    return parts[0], parts[2]
+
+
+def conclude(directory: Path, as_json: bool, told: Mapping[str, Any] | None = None, lines: Any = None) -> None:
+    """Tell what an import came to, and end the command; `told` as JSON, or as the lines that `lines` makes of it."""
+    layout = Layout(directory)
+    accepted = Manifest.load(layout.pristine).rows + Manifest.load(layout.forged).rows
+    folders = (layout.pristine, layout.forged)
+    refused = [row for folder in folders for row in read_table(folder / REJECTIONS, Rejection)]
+    tolerated = Recipe.load(layout.recipe).tolerate.imported
+    for line in [] if as_json or told is None else lines(told):
+        typer.echo(line)
+    finish([Outcome("import", accepted, refused, tolerated, layout.forged)], as_json, dict(told or {}))

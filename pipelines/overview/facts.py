@@ -1,0 +1,122 @@
+"""Facts: the narrow columns of a dataset, read once, joined with splits and with what was refused."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmtt.layout import Layout
+from mmtt.manifest import MANIFEST, REJECTIONS, shard_paths
+from mmtt.record import Assignment, Rejection
+from mmtt.schema import arrow_schema
+from mmtt.shards import Shard, read_table
+
+NO_SPLIT = "none"
+_WORDS = (
+    "record_id", "target_id", "manipulation", "manipulator", "manipulator_version", "mask_rule", "code_licence",
+    "weights_licence", "origin", "licence", "consent", "group_id", "landmark_finder",
+)  # fmt: skip
+_NUMBERS = ("mask_share", "change_mean")
+# Stay in Arrow: as Python objects they would cost more than all the rest.
+_LISTS = ("regions", "region_shares", "obligations", "parameters")
+_PLACE = ("shard", "row_group", "row")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the page counts.
+
+    pristine, forged: a row each, without pictures; forged ones are those that every gate let pass. Columns: those of
+        the record that are words or numbers, `split`, and where the row lies (shard, row_group, row). What is null is
+        None, or NaN where it is a number.
+    lists: the columns of the forged rows that hold many values, in the same order.
+    shards: paths, by the number in the column `shard`.
+    components: of pristine records, and of imported ones, by id.
+    refused: every rejection of every stage. variants: rows of each degraded variant.
+    """
+
+    pristine: pd.DataFrame
+    forged: pd.DataFrame
+    lists: pa.Table
+    shards: Sequence[Path]
+    splits: Mapping[str, str]
+    components: Mapping[str, str]
+    refused: Sequence[Rejection]
+    variants: Mapping[str, int]
+
+
+def read_facts(layout: Layout) -> Facts:
+    """Read them.
+
+    Raises:
+        UserError: a stage has not come to its end yet.
+    """
+    shards = [*shard_paths(layout.pristine), *shard_paths(layout.forged)]
+    assigned = read_table(layout.splits, Assignment)
+    splits = {row.record_id: row.split for row in assigned}
+    refused = [row for folder in _stages(layout) for row in _rejections(folder)]
+    table = _narrow(shards)
+    gated = pa.array([row.record_id for row in refused if row.stage == "gate"], pa.string())
+    forged = pc.is_valid(table["manipulation"])
+    accepted = table.filter(pc.and_(forged, pc.invert(pc.is_in(table["record_id"], gated))))
+    return Facts(
+        pristine=_frame(table.filter(pc.invert(forged)), splits),
+        forged=_frame(accepted, splits),
+        lists=accepted.select(_LISTS),
+        shards=shards,
+        splits=splits,
+        components={row.record_id: row.component_id for row in assigned},
+        refused=refused,
+        variants=_variants(layout.degraded),
+    )
+
+
+def _stages(layout: Layout) -> list[Path]:
+    return [layout.pristine, layout.plan, layout.forged, layout.degraded]
+
+
+def _rejections(folder: Path) -> list[Rejection]:
+    """What a stage refused; an imported dataset was never planned, and few are degraded."""
+    path = folder / REJECTIONS
+    return read_table(path, Rejection) if path.is_file() else []
+
+
+def _narrow(shards: Sequence[Path]) -> pa.Table:
+    columns = [*_WORDS, *_NUMBERS, *_LISTS]
+    tables = []
+    for number, path in enumerate(shards):
+        shard = Shard(path)
+        for group in range(shard.groups):
+            table = shard.group(group, columns)
+            place = (np.full(table.num_rows, number), np.full(table.num_rows, group), np.arange(table.num_rows))
+            for name, values in zip(_PLACE, place, strict=True):
+                table = table.append_column(name, pa.array(values, pa.int64()))
+            tables.append(table)
+    return pa.concat_tables(tables) if tables else _empty(columns)
+
+
+def _empty(columns: Sequence[str]) -> pa.Table:
+    stored = arrow_schema()
+    fields = [stored.field(name) for name in columns] + [pa.field(name, pa.int64()) for name in _PLACE]
+    return pa.schema(fields).empty_table()
+
+
+def _frame(table: pa.Table, splits: Mapping[str, str]) -> pd.DataFrame:
+    frame = table.select([*_WORDS, *_NUMBERS, *_PLACE]).to_pandas()
+    assigned = frame["target_id"].fillna(frame["record_id"]).map(splits).fillna(NO_SPLIT)
+    return frame.assign(split=assigned, manipulator=frame["manipulator"].fillna("unknown"))
+
+
+def _variants(folder: Path) -> dict[str, int]:
+    if not (folder / MANIFEST).is_file():
+        return {}
+    counted: dict[str, int] = {}
+    for path in shard_paths(folder):
+        for names in Shard(path).column("variant"):
+            for name in names:
+                counted[name] = counted.get(name, 0) + 1
+    return dict(sorted(counted.items()))

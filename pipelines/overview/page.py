@@ -1,0 +1,93 @@
+"""The page: what was counted, measured and chosen, put together.
+
+Counts come from narrow columns; pixels are read for the few examples that are shown, and masks for the heat maps'
+samples. Nothing on the page depends on the hour or the machine: the same dataset gives the same page.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mmtt import html
+from mmtt.files import write_atomically
+from mmtt.layout import Layout
+from mmtt.recipe import Recipe
+
+from .. import examples
+from . import heat, tables, texts
+from .audited import read_audits
+from .facts import Facts, read_facts
+from .gallery import TILE_PX, Gallery, Shown
+
+
+def write_overview(layout: Layout) -> Path:
+    """Write the overview of a forged or an imported dataset and return where it lies.
+
+    Raises:
+        UserError: a stage has not come to its end yet.
+    """
+    recipe, facts = Recipe.load(layout.recipe), read_facts(layout)
+    families = tables.by_family(facts.forged)
+    gallery = Gallery(layout, facts)
+    shown = gallery.shown(families)
+    maps, top = heat.heat_maps(families, facts.shards)
+    page = html.render(
+        (__package__ or "").rpartition(".")[0],
+        "overview.html.j2",
+        own_script="overview.js",
+        recipe=recipe,
+        pristine_count=len(facts.pristine),
+        forged_count=len(facts.forged),
+        damaged_count=gallery.damaged,
+        families=[_family(name, rows, shown[name], maps.get(name)) for name, rows in families.items()],
+        heat_top=top,
+        heat_scale=heat.scale(),
+        audits=read_audits(layout),
+        border=examples.border(),
+        tile_border=examples.border(TILE_PX),
+        **_tables(facts),
+        **_texts(layout, shown),
+    )
+    write_atomically(layout.overview, page.encode())
+    return layout.overview
+
+
+def _family(name: str, rows: pd.DataFrame, shown: Shown, found: heat.Heat | None) -> dict[str, Any]:
+    return {
+        "name": name,
+        "about": tables.ABOUT.get(name, ""),
+        "count": len(rows),
+        "programs": tables.programs(rows),
+        "tiles": shown.tiles,
+        "examples": shown.examples,
+        "heat": found,
+    }
+
+
+def _tables(facts: Facts) -> dict[str, Any]:
+    refused = facts.refused
+    return {
+        "refused_count": len(refused),
+        "gated_count": sum(row.stage == "gate" for row in refused),
+        "splits": tables.split_table(facts),
+        "shares": tables.share_table(facts.forged),
+        "regions": tables.region_bars(facts.lists),
+        "rejections": tables.first_rows(tables.rejection_table(refused)),
+        "origins": tables.first_rows(tables.origin_table(facts)),
+        "programs": tables.first_rows(tables.program_table(facts.forged)),
+        "obligations": tables.obligations(facts.lists),
+        "variants": facts.variants,
+    }
+
+
+def _texts(layout: Layout, shown: Mapping[str, Shown]) -> dict[str, Any]:
+    """The texts' statistics, and the texts about each record that is shown."""
+    found = texts.read_texts(layout.root)
+    ids = {tile.record.record_id for family in shown.values() for tile in family.tiles}
+    about: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in found[found["record_id"].isin(ids)].to_dict("records"):
+        about[row["record_id"]].append(texts.told({str(name): value for name, value in row.items()}))
+    return {"texts": texts.statistics(found, ids), "texts_about": dict(about), "shown_ids": ids}

@@ -1,0 +1,87 @@
+"""The classifier learns nothing from a person, a distance counts people, and no cell sees the forgery."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmtt import images
+from mmtt.evidence import Pixels
+from pipelines.audits.outside import gathered, names, shared_cells
+from pipelines.audits.separability import alone, enough, importances, separate
+from pipelines.audits.shifts import shift
+from pipelines.audits.traces import outside_traces
+from tests.factories import make_forged_record
+
+
+def _table(count: int = 240, **columns) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
+    rng = np.random.default_rng(3)
+    labels = np.arange(count) % 2 == 0
+    return pd.DataFrame({"noise": rng.normal(size=count)} | columns), labels, [f"g{n // 2}" for n in range(count)]
+
+
+def test_a_column_that_tells_is_found_and_named():
+    features, labels, groups = _table()
+    features["telling"] = np.where(labels, 1.0, 0.0) + np.random.default_rng(4).normal(0, 0.3, len(labels))
+    found = separate(features, labels, groups, seed=0, level=0.95)
+    assert found.low > 0.95 and found.scores.corr(features["telling"]) > 0.9
+    assert next(iter(importances(features, labels, groups, seed=0))) == "telling"
+    assert next(iter(alone(features, labels))) == "telling"
+
+
+def test_what_only_tells_people_apart_tells_nothing():
+    """Six rows of each person, all of one class: folds that cut through people reach an AUC above 0.9."""
+    people = np.repeat(np.random.default_rng(5).normal(size=60), 6)
+    labels = np.repeat(np.arange(60) % 2 == 0, 6)
+    groups = [f"person {number // 6}" for number in range(360)]
+    found = separate(pd.DataFrame({"person": people}), labels, groups, seed=0, level=0.95)
+    assert found.low < 0.55
+    lone = [str(number) for number in range(360)]
+    assert separate(pd.DataFrame({"person": people}), labels, lone, seed=0, level=0.95).low > 0.85
+
+
+def test_a_gap_in_a_column_tells_nothing():
+    features, labels, groups = _table(240, gap=np.where(np.arange(240) % 2 == 0, np.nan, 7.0))
+    assert separate(features[["gap"]], labels, groups, seed=0, level=0.95).value == 0.5
+
+
+def test_shares_of_classes_do_not_order_the_scores():
+    """A class of one in eight, with features of nothing: pooled scores would otherwise fall well below one half."""
+    rng = np.random.default_rng(6)
+    labels = np.arange(320) % 8 == 0
+    features = pd.DataFrame(rng.integers(0, 2, (320, 3)).astype(float))
+    found = separate(features, labels, [str(n) for n in range(320)], seed=0, level=0.95)
+    assert found.low < 0.5 < found.high
+
+
+@pytest.mark.parametrize(("rows", "people", "is_enough"), [(19, 19, False), (40, 9, False), (40, 10, True)])
+def test_few_rows_or_few_people_are_not_enough(rows, people, is_enough):
+    labels = np.repeat([False, True], rows)
+    assert enough(labels, [str(number % people) for number in range(2 * rows)]) is is_enough
+
+
+def test_copies_of_a_few_people_are_no_evidence_of_a_shift():
+    rng = np.random.default_rng(7)
+    traces = pd.DataFrame({"trace": np.concatenate([rng.normal(0, 1, 200), rng.normal(1, 1, 200)])})
+    labels = np.repeat([False, True], 200)
+    many = shift(traces, labels, [str(number) for number in range(400)], level=0.95)
+    few = shift(traces, labels, [str(number % 10) for number in range(400)], level=0.95)
+    assert many.value == few.value and many.low > 0.15 and few.low == 0
+
+
+def test_no_cell_that_counts_sees_the_forgery_or_4_px_around_it():
+    record = make_forged_record(1, 128)
+    pixels = Pixels(record)
+    near = cv2.dilate(pixels.mask, np.ones((9, 9), np.uint8)) > 0
+    spoilt = pixels.image.copy()
+    spoilt[near] = np.random.default_rng(0).integers(0, 256, (np.count_nonzero(near), 3))
+    other = Pixels(replace(record, image=images.encode_png(spoilt)))
+    rows = pd.DataFrame([outside_traces(pixels), outside_traces(other)])
+    free = shared_cells(rows, np.array([True, False]), np.random.default_rng(0))
+    assert 20 < free[0].sum() < 64
+    for name in names(rows):
+        first, second = gathered(rows, name)
+        np.testing.assert_allclose(first[free[0]], second[free[0]], atol=1e-5)
+    assert not np.allclose(gathered(rows, "noise")[0], gathered(rows, "noise")[1])

@@ -1,0 +1,13 @@
+"""What one audit says of a dataset that was written for it."""
+
+from mmtt.audit import gather
+from mmtt.executors import serial
+from mmtt.layout import Layout
+from mmtt.progress import silent
+from pipelines.audits.run import Outcome, run
+
+
+def outcome(layout: Layout, audit: str) -> Outcome:
+    """Run one audit, by its id, with one worker, in silence."""
+    audited, _ = run(layout.root, gather(), serial, lambda _: silent, only=[audit])
+    return audited.outcomes[0]
