@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from sys import intern
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -24,7 +24,7 @@ from mmtt.record import IMAGE, MASTER, Lineage, Record
 from mmtt.reports import Report
 from mmtt.samples import Sample, read_samples
 from mmtt.schema import arrow_schema, from_mapping
-from mmtt.shards import Shard
+from mmtt.shards import Shard, placed
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -217,21 +217,15 @@ def _numbers(pixels: Pixels, measures: Mapping[str, Measure]) -> dict[str, Any]:
     numbers: dict[str, Any] = {"damaged": False}
     for audit_id, measure in measures.items():
         try:
-            numbers |= {f"{audit_id}.{name}": float(value) for name, value in measure(pixels).items()}
+            # A thousand numbers a row have the same names in every row.
+            numbers |= {intern(f"{audit_id}.{name}"): float(value) for name, value in measure(pixels).items()}
         except DamagedError:
             numbers["damaged"] = True
     return numbers
 
 
 def _narrow(path: Path) -> pd.DataFrame:
-    shard = Shard(path)
-    tables = []
-    for group in range(shard.groups):
-        table = shard.group(group, NARROW)
-        numbers = pa.array(np.arange(table.num_rows))
-        tables.append(
-            table.append_column("row_group", pa.array(np.full(table.num_rows, group))).append_column("row", numbers)
-        )
+    tables = list(placed(Shard(path), NARROW))
     return pa.concat_tables(tables).to_pandas().assign(shard=str(path)) if tables else pd.DataFrame()
 
 

@@ -11,6 +11,7 @@ from mmtt.errors import UserError
 from mmtt.record import MASTER, SCHEMA_VERSION, Column, Record, text
 from mmtt.regions import REGIONS
 
+TEXT_ORIGINS = ("human", "human_translated", "human_edited", "model", "template", "unknown")
 DWELL_EDGES_S = (0, 30, 60, 90, 120, 180, 300, 600)
 
 
@@ -34,7 +35,7 @@ class Report:
     difficulty: Annotated[int | None, Column(pa.int32(), "1 (seen at once) to 5 (hardly seen); null if not asked.")]
     text: Annotated[str, text("The report.")]
     language: Annotated[str, text("BCP 47 tag of the text.")]
-    text_origin: Annotated[str, text("human, human_translated, human_edited, model, template or unknown.")]
+    text_origin: Annotated[str, text(f"{', '.join(TEXT_ORIGINS[:-1])} or {TEXT_ORIGINS[-1]}.")]
     original_text: Annotated[str | None, text("The author's words, where another person edited them.")] = None
     editor: Annotated[str | None, text("Pseudonym of that other person.")] = None
     submitted: Annotated[str | None, text("Day, ISO 8601, UTC; null if unknown.")]

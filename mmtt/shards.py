@@ -241,6 +241,15 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         yield from shard.group(index, columns).to_pylist()
 
 
+def placed(shard: Shard, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield some columns of each row group, and besides `row_group` and `row`: where each row lies."""
+    for index in range(shard.groups):
+        table = shard.group(index, columns)
+        count = table.num_rows
+        table = table.append_column("row_group", pa.array([index] * count, pa.int32()))
+        yield table.append_column("row", pa.array(range(count), pa.int32()))
+
+
 class Lookup:
     """Fetches single records by id out of shards, keeping the row groups last used in memory."""
 

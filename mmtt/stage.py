@@ -30,6 +30,7 @@ class ShardJob:
 
 
 Rows = Callable[[ShardJob], Iterable[Record | Rejection | Lineage | Note]]
+After = Callable[[Path], None]  # what is done with a finished shard where it was made; nobody relies on it
 _SIDE = (Rejection, Lineage)
 _ASIDE = ".manifest.before.json"
 
@@ -43,7 +44,7 @@ def is_current(job: ShardJob, directory: Path) -> bool:
     return all(path.exists() and file_sha256(path) == sha256 for path, sha256 in sides.items())
 
 
-def make_shard(rows: Rows, directory: Path, job: ShardJob) -> str:
+def make_shard(rows: Rows, directory: Path, after: After | None, job: ShardJob) -> str:
     """Make one shard and its side tables; return its name. The shard is renamed last, so it vouches for them."""
     aside: dict[type, list[Any]] = {row_class: [] for row_class in (*_SIDE, Note)}
     # Processes are the only parallelism: threads inside them would fight, and may reorder sums.
@@ -63,6 +64,8 @@ def make_shard(rows: Rows, directory: Path, job: ShardJob) -> str:
             side[row_class.__name__] = file_sha256(path)
         writer.close(Footer(job.stage, job.input_digest, job.fingerprint, side=side))
         note_environment(directory, job.name, file_sha256(temporary))
+    if after is not None:
+        after(directory / f"{job.name}.parquet")
     return job.name
 
 
@@ -98,6 +101,7 @@ def run(
     directory: Path,
     executor: Executor,
     progress: Callable[[Sequence[ShardJob], Iterator[Any]], Iterator[Any]],
+    after: After | None = None,
 ) -> list[ShardJob]:
     """Make every shard that is not current and remove those that no job asks for; return what was made.
 
@@ -118,7 +122,7 @@ def run(
     if due or orphans:
         # Only now: a run killed before this line must still know which shards were rotten.
         _set_aside(directory, {name: known[name] for name in known if name not in {job.name for job in due}})
-    for _ in progress(due, executor(partial(make_shard, rows, directory), due)):
+    for _ in progress(due, executor(partial(make_shard, rows, directory, after), due)):
         pass
     return due
 

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +22,7 @@ from mmtt.record import IMAGE, Assignment, Lineage, PlanRow, Record, Rejection
 from mmtt.regions import REGIONS
 from mmtt.reports import Report
 from mmtt.schema import arrow_schema, columns
-from mmtt.shards import Shard, read_table
+from mmtt.shards import Shard, placed, read_table
 
 KEY = ["record_id", "variant"]
 PICTURES = tuple(f.name for f in arrow_schema() if f.type == IMAGE)
@@ -187,12 +186,8 @@ def _tuples(path: Path, row_class: Any, names: Sequence[str]) -> list[Any]:
 
 
 def _placed(shard: Shard, number: int, names: Sequence[str]) -> Iterator[pa.Table]:
-    for group in range(shard.groups):
-        table = shard.group(group, names)
-        count = table.num_rows
-        for name, values in (("shard", number), ("row_group", group)):
-            table = table.append_column(name, pa.array(np.full(count, values, np.int32)))
-        yield table.append_column("row", pa.array(np.arange(count, dtype=np.int32)))
+    for table in placed(shard, names):
+        yield table.append_column("shard", pa.array([number] * table.num_rows, pa.int32()))
 
 
 def _nullable(column: pd.Series) -> pd.Series:

@@ -107,6 +107,7 @@ def demo(
     done = _build(layout, Recipe.load(layout.recipe), workers, as_json)
     if reports and done[-1].stage == "forge":
         written = write_template_reports(layout)
+        _overview(layout)  # again, now that there are texts
         typer.echo(f"reports: {written} template texts, which no person wrote", err=as_json)
     finish(done, as_json)
 

@@ -30,6 +30,7 @@ from mmtt.shards import Lookup, read_rows, read_table
 from mmtt.stage import ShardJob, conclude, run
 
 from . import manipulators
+from .fingerprints import keep
 from .forged import forged_record
 from .gates import gate
 from .plan import require_fresh
@@ -71,7 +72,7 @@ def forge(layout: Layout, recipe: Recipe, executor: Executor, progress: Progress
     require_fresh(layout, recipe)
     with lock(layout.forged):
         jobs = shard_jobs(layout, recipe)
-        run(forged_rows, jobs, layout.forged, executor, progress)
+        run(forged_rows, jobs, layout.forged, executor, progress, keep)
         refused = gate(layout, recipe.forge.gate, jobs)
         return conclude(STAGE, jobs, layout.forged, refused)
 

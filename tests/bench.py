@@ -35,7 +35,17 @@ from pipelines.drawing import draw_person
 from pipelines.forge import forge, render_job
 from pipelines.ingest import ingest
 from pipelines.plan import plan
-from tests.benchmarks import command, degrade, forgerytalker_base, identities, learned_diffusion, learned_onnx, loader
+from tests.benchmarks import (
+    audits,
+    command,
+    degrade,
+    forgerytalker_base,
+    identities,
+    learned_diffusion,
+    learned_onnx,
+    loader,
+    near,
+)
 from tests.factories import source_row, tiny_dataset, write_sources
 
 PEOPLE, REPEATS = 12, 3
@@ -53,7 +63,17 @@ def main() -> None:
         workers(layout)
         alignment()
         memory(Path(folder))
-    for topic in (degrade, learned_onnx, learned_diffusion, command, identities, loader, forgerytalker_base):
+    for topic in (
+        degrade,
+        learned_onnx,
+        learned_diffusion,
+        command,
+        identities,
+        near,
+        audits,
+        loader,
+        forgerytalker_base,
+    ):
         topic.main()
 
 

@@ -10,6 +10,7 @@ from mmtt.ids import digest
 from mmtt.manipulator import FAMILIES, UNTOLD
 from mmtt.recipe import SPLITS, PlanSection
 from mmtt.regions import REGIONS
+from mmtt.reports import TEXT_ORIGINS
 
 from .folders import printable
 from .item import Text
@@ -29,7 +30,6 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "text_origin": ("text_origin",),
     "regions": ("regions",),
 }
-TEXT_ORIGINS = ("human", "human_translated", "human_edited", "model", "template", "unknown")
 _SPLIT_WORDS = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
     "dev": "validation", "test": "test", "testing": "test",

@@ -27,7 +27,7 @@ _COLUMNS = [
 # What a reader is told; machine texts are called so wherever they are shown.
 WRITTEN_BY: Mapping[str, str] = {
     "human": "written by a person",
-    "human_translated": "written by a person, translated by a person",
+    "human_translated": "written by a person, then translated",
     "human_edited": "written by a person, edited by another",
     "model": "written by a machine (a model)",
     "template": "written by a machine (a filled-in template)",

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from mmtt import images
-from pipelines.audits.headers import CONTAINERS, FEATURES, MOST_PARTS, read_header
+from pipelines.audits.shortcuts.headers import CONTAINERS, FEATURES, MOST_PARTS, read_header
 
 _PIXELS = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype(np.uint8))
 

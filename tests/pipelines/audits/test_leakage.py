@@ -18,7 +18,7 @@ from mmtt.progress import silent
 from mmtt.recipe import AuditSection
 from mmtt.record import Lineage, Record
 from pipelines.audits import leakage
-from pipelines.audits.fingerprints import FOLDER, fingerprint, fingerprints
+from pipelines.fingerprints import FOLDER, fingerprint, fingerprints
 from tests.factories import drawn, make_edit, make_forged_record, make_record, make_report, store_shards, stored_dataset
 
 AUDITS = {audit.id: audit for audit in leakage.AUDITS}

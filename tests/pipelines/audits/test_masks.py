@@ -15,9 +15,9 @@ from mmtt.manifest import shard_paths
 from mmtt.metrics.localization import localize
 from mmtt.record import Lineage
 from mmtt.shards import Shard, read_table
-from pipelines.audits.alignment import round_trip
 from pipelines.audits.masks import AUDITS
-from pipelines.audits.support import displacement
+from pipelines.audits.masks.alignment import round_trip
+from pipelines.audits.masks.support import displacement
 from tests.factories import build, make_forged_record, make_record, stored_dataset, tiny_dataset, tiny_recipe
 from tests.pipelines.audits.verdicts import outcome
 

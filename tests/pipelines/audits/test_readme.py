@@ -1,4 +1,7 @@
-"""The audits' README lists every audit with its question and its gate. `python -m tests.pipelines.audits.test_readme` writes it."""
+"""The audits' README lists every audit with its question and its gate.
+
+`python -m tests.pipelines.audits.test_readme` writes that list anew.
+"""
 
 from pathlib import Path
 

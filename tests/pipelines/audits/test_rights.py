@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from mmtt import images
 from mmtt.audit import Verdict
-from pipelines.audits.metadata import MARKS, marks, parts, remains
+from pipelines.audits.rights.metadata import MARKS, marks, parts, remains
 from tests.factories import make_forged_record, make_record, stored_dataset
 from tests.pipelines.audits.verdicts import outcome
 

@@ -9,10 +9,10 @@ import pytest
 
 from mmtt import images
 from mmtt.evidence import Pixels
-from pipelines.audits.outside import gathered, names, shared_cells
-from pipelines.audits.separability import alone, enough, importances, separate
-from pipelines.audits.shifts import shift
-from pipelines.audits.traces import outside_traces
+from pipelines.audits.shortcuts.outside import gathered, names, shared_cells
+from pipelines.audits.shortcuts.separability import alone, enough, importances, separate
+from pipelines.audits.shortcuts.shifts import shift
+from pipelines.audits.shortcuts.traces import outside_traces
 from tests.factories import make_forged_record
 
 

@@ -176,7 +176,7 @@ def test_without_photos_families_are_compared(tmp_path, audit_id):
 
     finding = _judged(tmp_path, audit_id, forged=imported, real=False)
     assert (_verdict(finding, audit_id) is Verdict.FAILS) == (audit_id == "S7"), finding
-    assert "other families" in finding.details["compared rows"]
+    assert "other forged" in finding.details["compared rows"]
 
 
 @pytest.mark.parametrize("audit_id", _AUDITS)

@@ -19,7 +19,7 @@ from mmtt.images import Gray
 from mmtt.masks import change_map
 from mmtt.record import MASTER
 
-from .counting import by, is_sample, share_at_fault, why_of
+from ..counting import by, is_sample, share_at_fault, why_of
 
 TAUS = (0, 2, 4, 8)
 REACH_PX = 4

@@ -7,7 +7,7 @@ import pandas as pd
 from mmtt.audit import Audit, Finding, NotApplicable
 from mmtt.evidence import Evidence, Pixels
 
-from .counting import FINE, by, is_sample, share_at_fault
+from ..counting import FINE, by, is_sample, share_at_fault
 from .metadata import MARKS, REMAINS, marks, remains
 
 _PICTURES = (

@@ -14,8 +14,8 @@ from mmtt.grounding import EDITED_FROM, Grounding, edited_regions, ground, suppo
 from mmtt.regions import REGIONS, region_mask, sayable_of
 from mmtt.samples import Sample
 
+from ..shares import grouped_share
 from .reading import Read, readings
-from .shares import grouped_share
 
 OF_MASK = 0.2  # share of the mask from which a region counts as edited, however little of itself that is
 _FEWEST = 10  # claims of an annotator whose share is told

@@ -20,7 +20,7 @@ from mmtt.metrics import Resampling
 from mmtt.metrics.bootstrap import estimate
 from mmtt.regions import REGIONS, region_mask, sayable_of
 
-from .counting import by, examples
+from ..counting import by, examples
 from .region_table import outlined
 
 MOST_PIXELS = 100_000_000

@@ -8,10 +8,10 @@ import pandas as pd
 
 from mmtt.audit import MOST_EXAMPLES, Example, Finding
 from mmtt.evidence import Evidence
+from mmtt.reports import TEXT_ORIGINS
 
 from .reading import read_all, readable, texts_of
 
-ORIGINS = ("human", "human_translated", "human_edited", "model", "template")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _MOST_READ = 5000  # derived texts, read twice
 
@@ -19,7 +19,7 @@ _MOST_READ = 5000  # derived texts, read twice
 def judge_origins(evidence: Evidence) -> Finding:
     """Count the texts that do not say who wrote them, and those a model made that do not say which model."""
     table = texts_of(evidence)
-    silent = ~table["text_origin"].isin(ORIGINS)
+    silent = ~table["text_origin"].isin(set(TEXT_ORIGINS) - {"unknown"})
     derived = table["derived_text"] != "" if "derived_text" in table else pd.Series(False, index=table.index)
     unsigned = derived & _lacks(table, derived)
     wrong = silent | unsigned

@@ -15,9 +15,9 @@ from mmtt.evidence import Chunk, Evidence, chunks
 from mmtt.images import Rgb, decode_gray, decode_rgb
 from mmtt.shards import Shard
 
-from ..grouping import SAME_PICTURE, same_picture
+from ...fingerprints import Small, fingerprints, small
+from ...grouping import SAME_PICTURE, same_picture
 from .components import split_codes, ties
-from .fingerprints import Small, fingerprints, small
 from .twins import (
     ALIKE_BACKGROUND,
     ALIKE_PICTURE,

@@ -13,7 +13,7 @@ from mmtt.evidence import Evidence
 from mmtt.licences import Part, combine, obligations
 from mmtt.masks import MaskRule
 
-from .counting import FINE, share_at_fault, why_of
+from ..counting import FINE, share_at_fault, why_of
 from .marking import R3, R4
 
 _LICENCES: dict[str, Part] = {

@@ -13,8 +13,8 @@ import pandas as pd
 
 from mmtt.evidence import Evidence
 
-from ..near import Near, near_hashes
-from .fingerprints import TINY_PX
+from ...fingerprints import TINY_PX
+from ...near import Near, near_hashes
 
 BITS, CURVE_BITS = 6, 12
 DHASH_BITS = 12

@@ -9,7 +9,7 @@ import pandas as pd
 from mmtt.audit import MOST_EXAMPLES, Audit, Example, Finding, NotApplicable
 from mmtt.evidence import Evidence
 
-from ..near import Indices
+from ...near import Indices
 from .components import TIES, Edges, crossing, edges, labels, split_codes
 from .copied import COPIED_GATE, judge_texts
 from .duplicates import Duplicates, duplicates, judge_backgrounds, judge_duplicates

@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from mmtt.evidence import Evidence
 
-from ..near import Indices
+from ...near import Indices
 
 # Names of one kind share a space: a donor is a record that may be somebody's target. Space, tie, column.
 COLUMNS = (

@@ -11,7 +11,7 @@ from mmtt.landmarks import SCHEMES
 from mmtt.record import Record
 from mmtt.regions import edited_shares, sayable_of
 
-from .counting import is_sample, share_at_fault, why_of
+from ..counting import is_sample, share_at_fault, why_of
 
 TOLERANCE = 1e-4  # the stored share is a float32
 EDITED_SHARE = 0.05

@@ -20,9 +20,9 @@ from mmtt.evidence import Evidence
 from mmtt.layout import Layout
 from mmtt.recipe import IdentitySection
 
-from ..decisions import Decisions, read_decisions
-from ..embeddings import Calibration, Faces, TooFewPairs, calibrate, faces_of, read_lineage
-from ..neighbours import BLOCK_VALUES, Indices
+from ...decisions import Decisions, read_decisions
+from ...embeddings import Calibration, Faces, TooFewPairs, calibrate, faces_of, read_lineage
+from ...neighbours import BLOCK_VALUES, Indices
 
 ALARM_RATE = 1e-3
 ALARM_GATE = 0.01

@@ -22,7 +22,7 @@ from scipy import sparse
 from mmtt.audit import MOST_EXAMPLES, Example, Finding, NotApplicable
 from mmtt.evidence import Evidence
 
-from ..near import Indices
+from ...near import Indices
 
 COPIED_GATE = 0.05
 NEAR_COPY = 0.8

@@ -9,8 +9,8 @@ import pandas as pd
 from mmtt.audit import Audit, Finding, NotApplicable
 from mmtt.evidence import Evidence, Pixels
 
-from .counting import by, examples, is_sample, why_of
-from .shares import Share, grouped_share
+from ..counting import by, examples, is_sample, why_of
+from ..shares import Share, grouped_share
 
 FULL_SHARE = 0.98
 THIN_SHARE = 1 / 128

@@ -15,7 +15,7 @@ from mmtt.faces import TEMPLATES, Face, Matrix, invert, similarity, transform
 from mmtt.images import Gray
 from mmtt.record import MASTER, Record
 
-from .counting import is_sample, share_at_fault, why_of
+from ..counting import is_sample, share_at_fault, why_of
 from .region_table import outlined
 
 LEAST_IOU = 0.98

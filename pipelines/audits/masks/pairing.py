@@ -13,7 +13,7 @@ from mmtt.audit import Audit, Finding
 from mmtt.evidence import Evidence, Pixels
 from mmtt.record import MASTER, Record
 
-from .counting import is_sample, share_at_fault, why_of
+from ..counting import is_sample, share_at_fault, why_of
 
 _DIGITS = 13  # hex digits of a SHA-256 that a float64 holds exactly
 _FAULTS = {

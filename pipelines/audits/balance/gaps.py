@@ -51,7 +51,7 @@ def judge_gap(evidence: Evidence) -> Finding:
 def _scores(evidence: Evidence) -> pd.DataFrame:
     path = evidence.root / SCORES
     if not path.is_file():
-        how = f"`mmtt score PREDICTIONS {evidence.root} --out {path.parent}` writes them."
+        how = "`mmtt score PREDICTIONS DIR --out DIR/scores` writes them."
         raise NotApplicable(f"There are no scores of a model in {SCORES}. {how}")
     columns = ["predictor", "record_id", "variant", "iou"]
     try:

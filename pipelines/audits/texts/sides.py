@@ -15,8 +15,8 @@ from mmtt.grounding import EDITED_FROM
 from mmtt.landmarks import UNKNOWN
 from mmtt.regions import fill, outline
 
+from ..shares import grouped_share
 from .reading import Read, readings
-from .shares import grouped_share
 
 PAIRED = ("eye", "pupil", "eyebrow", "cheek")  # regions that landmarks outline one by one
 ALONE_BELOW = 0.01  # share of a region below which its side was left alone

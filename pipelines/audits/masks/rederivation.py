@@ -11,8 +11,8 @@ from mmtt.layout import Layout
 from mmtt.recipe import Recipe
 from mmtt.record import MASTER
 
-from ..replay import Outcome, replay
-from .counting import FINE, share_at_fault
+from ...replay import Outcome, replay
+from ..counting import FINE, share_at_fault
 
 SHARE, FEWEST, MOST = 0.01, 10, 100
 _AT_ONCE = 25

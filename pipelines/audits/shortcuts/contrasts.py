@@ -63,7 +63,7 @@ class Contrast(NamedTuple):
     def sides(self) -> tuple[str, str]:
         """The class in question, and what it is compared with."""
         pristine = self.rows["manipulation"].isna().any()
-        return self.name, "pristine" if pristine else "other families"
+        return self.name, "pristine" if pristine else "other forged"
 
 
 # What may be seen of the rows of one comparison; rows of which nothing can be seen are left out.

@@ -48,7 +48,7 @@ def by_classifier(rows: pd.DataFrame, build: Build, what: str, *, seed: int, in_
     worst = _surest(seen, seen.figure, leading[0], in_words)
     name, other = seen.contrast.sides
     sentence = (
-        f"{what} put {seen.figure.value:.0%} of all pairs of a {name} row and one of {other} in the right order "
+        f"{what} put {seen.figure.value:.0%} of all pairs of {name} and {other} rows in the right order "
         f"(a coin: 50%), above all by {', '.join(leading)}."
     )
     return _finding(seen, sentence, details, worst)
@@ -73,7 +73,7 @@ def by_shift(rows: pd.DataFrame, build: Build, what: str, *, seed: int) -> Findi
     name, other = seen.contrast.sides
     sentence = (
         f"{what} differ, above all {leading}: how many rows lie beyond some value differs by "
-        f"{100 * seen.figure.value:.0f} percentage points between {name} and {other}."
+        f"{100 * seen.figure.value:.0f} percentage points between {name} and {other} rows."
     )
     return _finding(seen, sentence, details, _farthest(seen, leading))
 

@@ -26,6 +26,7 @@ from mmtt import images
 from mmtt.errors import DamagedError
 from mmtt.evidence import Evidence
 from mmtt.files import file_sha256, lock, replacing
+from mmtt.layout import Layout
 from mmtt.shards import Shard
 
 VERSION = 1
@@ -180,6 +181,16 @@ def _computed(evidence: Evidence, due: list[tuple[Path, Path | None]], folder: P
         return evidence.map("audit: fingerprints", _of_shard, due)
     with lock(folder):
         return evidence.map("audit: fingerprints", _of_shard, due)
+
+
+def keep(path: Path) -> None:
+    """Compute the fingerprints of a shard that was just made, and keep them, so that no audit has to decode it again.
+
+    Only a saving: what is missing, because a process was killed, is computed when it is asked for.
+    """
+    folder = Layout(path.parent.parent).lineage.parent / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    _of_shard((path, folder))
 
 
 def _of_shard(task: tuple[Path, Path | None]) -> pa.Table:
