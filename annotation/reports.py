@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
+from mmtt.errors import UserError
 from mmtt.ids import derived_id
 from mmtt.lexicon import claimed
 from mmtt.record import Rejection
@@ -27,8 +28,15 @@ _REFUSED = ("returned", "held", "doubted", "skipped", "abandoned")
 
 
 def write(desk: Desk) -> tuple[list[Report], list[Rejection]]:
-    """Write the tables of a dataset's reports, and note in the log which versions were accepted."""
+    """Write the tables of a dataset's reports, and note in the log which versions were accepted.
+
+    Raises:
+        UserError: texts that came with an import would be lost; nothing was written.
+    """
     folder = desk.layout.root / "reports"
+    if _holds_imported(desk):
+        hint = "Move it away first, if they are to go."
+        raise UserError(f"{folder / REPORTS} holds texts that were imported; these reports would replace them. {hint}")
     folder.mkdir(exist_ok=True)
     for torn in folder.glob(".*.tmp"):  # the desk's lock says that nobody is writing them
         torn.unlink(missing_ok=True)
@@ -45,8 +53,16 @@ def write(desk: Desk) -> tuple[list[Report], list[Rejection]]:
 def rewrite(desk: Desk) -> None:
     """Write the tables anew where there are any, and remove the curator's page: it quotes what was erased."""
     desk.layout.annotation_page.unlink(missing_ok=True)
-    if (desk.layout.root / "reports" / REPORTS).exists():
+    if (desk.layout.root / "reports" / REPORTS).exists() and not _holds_imported(desk):
         write(desk)
+
+
+def _holds_imported(desk: Desk) -> bool:
+    """Whether the table is an import's: no log tells what it says, and only the import could write it again."""
+    path = desk.layout.root / "reports" / REPORTS
+    if desk.recipe.imported is None or not path.exists():
+        return False
+    return any(report.annotator == "unknown" for report in read_table(path, Report))
 
 
 def _forget_derived(made: Sequence[Report], path: Path) -> None:

@@ -15,6 +15,15 @@ from mmtt.evidence import Evidence, Pixels
 from mmtt.record import MASTER
 
 MOST_EXAMPLES = 12
+# What the first letter of an id stands for, in the order in which audits are told.
+KINDS: Mapping[str, str] = {
+    "L": "Leakage between splits",
+    "S": "Shortcuts: what a detector could learn in place of forgery",
+    "M": "Masks",
+    "X": "Texts and the people who wrote them",
+    "F": "Balance",
+    "R": "Rights, marks and traces",
+}
 
 
 class NotApplicable(MmttError):
@@ -101,10 +110,8 @@ def gather() -> dict[str, Audit]:
     for audit in (audit for name in APPLICATIONS for audit in _audits_of(name)):
         if found.setdefault(audit.id, audit) is not audit:
             raise ValueError(f"two audits are called {audit.id}")
-    return {name: found[name] for name in sorted(found, key=lambda name: (_LETTERS.find(name[0]), int(name[1:])))}
-
-
-_LETTERS = "LSMXFR"
+    letters = list(KINDS)
+    return {name: found[name] for name in sorted(found, key=lambda name: (letters.index(name[0]), int(name[1:])))}
 
 
 def _audits_of(application: str) -> tuple[Audit, ...]:

@@ -20,6 +20,7 @@ from mmtt.progress import for_person
 from mmtt.record import MASTER, SCHEMA_VERSION
 from mmtt.schema import card_table
 from mmtt.shards import Shard, read_footer
+from mmtt.words import printable
 
 app = typer.Typer(
     name="mmtt",
@@ -70,7 +71,7 @@ def verify_command(
         typer.echo(json.dumps({"records": rows, "faults": faults}))
     else:
         for fault in faults:
-            typer.echo(f"{fault['where']}: {fault['what']}", err=True)
+            typer.echo(printable(f"{fault['where']}: {fault['what']}"), err=True)
         told = f"{len(faults)} fault{'s' * (len(faults) > 1)}" if faults else "no faults"
         typer.echo(f"{rows} records in {', '.join(folder.name for folder in folders)}: {told}")
     raise typer.Exit(2 if faults else 0)
@@ -181,7 +182,8 @@ def main() -> None:
         mount(*APPLICATIONS)
         app()
     except UserError as error:
-        typer.echo(f"mmtt: {error}", err=True)
+        for line in f"mmtt: {error}".split("\n"):  # a wrong recipe has several
+            typer.echo(printable(line), err=True)
         sys.exit(2)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from sys import intern
 from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
@@ -29,6 +28,7 @@ from mmtt.shards import Shard, placed
 T = TypeVar("T")
 R = TypeVar("R")
 CHUNK_ROWS = 32
+_DAMAGED = "damaged"  # the one column of an audit's measures where a picture that it asked for cannot be decoded
 Measure = Callable[["Pixels"], Mapping[str, float]]
 # Everything but pictures, and landmarks, of which there are a thousand numbers a row.
 NARROW = tuple(f.name for f in arrow_schema() if f.type != IMAGE and f.name not in ("landmarks", "schema_version"))
@@ -89,6 +89,7 @@ class Evidence:
         self.root, self.settings, self.variant, self.executor = root, settings, variant, executor
         self._progress = progress
         self._measured: pd.DataFrame | None = None
+        self._found: dict[Callable[[Evidence], Any], Any] = {}
         self.private = Layout(root).lineage.parent if (root / "forged").is_dir() else None
 
     @cached_property
@@ -159,28 +160,35 @@ class Evidence:
         done = dict(self._progress(title)(items, self.executor(function, items)))
         return [done[number] for number in range(len(items))]
 
+    def once(self, function: Callable[["Evidence"], T]) -> T:
+        """Return what a function finds here; called once, however many audits ask."""
+        if function not in self._found:
+            self._found[function] = function(self)
+        found: T = self._found[function]
+        return found
+
     def measure(self, measures: Mapping[str, Measure]) -> None:
         """Measure the sampled rows' pixels for several audits at once, each picture decoded once.
 
         `measures` maps an audit's id to its function.
         """
-        if not measures:
-            self._measured = pd.DataFrame({"damaged": False}, index=self.sampled.index)
-            return
-        tables = self.map("audit: pixels", _measured, [(chunk, dict(measures)) for chunk in chunks(self.sampled)])
-        self._measured = pd.DataFrame([row for table in tables for row in table], index=self.sampled.index)
+        tasks = [(chunk, dict(measures)) for chunk in chunks(self.sampled)] if measures else []
+        tables = self.map("audit: pixels", _measured, tasks) if tasks else [pd.DataFrame(index=self.sampled.index)]
+        self._measured = pd.concat(tables).set_axis(self.sampled.index)
 
     def measured(self, audit_id: str) -> pd.DataFrame:
         """Return the sampled rows with what one audit's function measured, as further columns.
 
-        Rows whose pictures cannot be decoded are left out; M1 counts those.
+        Rows of which it asked for a picture that cannot be decoded are left out, whatever other audits measured; M1
+        counts those.
         """
         if self._measured is None:
             raise RuntimeError("nothing was measured yet")
         prefix = f"{audit_id}."
         own = self._measured[[name for name in self._measured if name.startswith(prefix)]]
-        found = self.sampled.join(own.rename(columns=lambda name: name.removeprefix(prefix)))
-        return found[~self._measured["damaged"]]
+        own = own.rename(columns=lambda name: name.removeprefix(prefix))
+        whole = own[_DAMAGED].isna() if _DAMAGED in own else pd.Series(data=True, index=own.index)
+        return self.sampled.join(own.drop(columns=_DAMAGED, errors="ignore"))[whole]
 
 
 class Chunk(NamedTuple):
@@ -208,19 +216,19 @@ def records_of(chunk: Chunk) -> Iterator[Record]:
             yield from_mapping(table.slice(row, 1).to_pylist()[0], Record)
 
 
-def _measured(task: tuple[Chunk, Mapping[str, Measure]]) -> list[dict[str, Any]]:
+def _measured(task: tuple[Chunk, Mapping[str, Measure]]) -> pd.DataFrame:
     chunk, measures = task
-    return [_numbers(Pixels(record), measures) for record in records_of(chunk)]
+    return pd.DataFrame([_numbers(Pixels(record), measures) for record in records_of(chunk)], dtype=float)
 
 
-def _numbers(pixels: Pixels, measures: Mapping[str, Measure]) -> dict[str, Any]:
-    numbers: dict[str, Any] = {"damaged": False}
+def _numbers(pixels: Pixels, measures: Mapping[str, Measure]) -> dict[str, float]:
+    numbers: dict[str, float] = {}
     for audit_id, measure in measures.items():
         try:
-            # A thousand numbers a row have the same names in every row.
-            numbers |= {intern(f"{audit_id}.{name}"): float(value) for name, value in measure(pixels).items()}
+            told = measure(pixels)
         except DamagedError:
-            numbers["damaged"] = True
+            told = {_DAMAGED: 1.0}
+        numbers |= {f"{audit_id}.{name}": float(value) for name, value in told.items()}
     return numbers
 
 

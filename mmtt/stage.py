@@ -44,7 +44,7 @@ def is_current(job: ShardJob, directory: Path) -> bool:
     return all(path.exists() and file_sha256(path) == sha256 for path, sha256 in sides.items())
 
 
-def make_shard(rows: Rows, directory: Path, after: After | None, job: ShardJob) -> str:
+def make_shard(rows: Rows, directory: Path, job: ShardJob, after: After | None = None) -> str:
     """Make one shard and its side tables; return its name. The shard is renamed last, so it vouches for them."""
     aside: dict[type, list[Any]] = {row_class: [] for row_class in (*_SIDE, Note)}
     # Processes are the only parallelism: threads inside them would fight, and may reorder sums.
@@ -122,7 +122,7 @@ def run(
     if due or orphans:
         # Only now: a run killed before this line must still know which shards were rotten.
         _set_aside(directory, {name: known[name] for name in known if name not in {job.name for job in due}})
-    for _ in progress(due, executor(partial(make_shard, rows, directory, after), due)):
+    for _ in progress(due, executor(partial(make_shard, rows, directory, after=after), due)):
         pass
     return due
 

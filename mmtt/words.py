@@ -1,4 +1,4 @@
-"""Words of a text: one tokenisation for the whole toolkit, and the plain form in which texts are searched.
+"""Words of a text: one tokenisation for the whole toolkit, the plain form in which texts are searched, and the printed.
 
 A word is a run of letters, digits and apostrophes; hyphens join ("cut-out" is one word). A Chinese character is a word
 by itself.
@@ -78,3 +78,8 @@ def _plain(text: str, variants: Mapping[str, str]) -> tuple[str, list[int]]:
         pieces.append(plain)
         places.extend([place] * len(plain))
     return "".join(pieces), places
+
+
+def printable(text: str) -> str:
+    """Return a stranger's text so that it cannot steer a terminal: what is not printed is escaped, line ends too."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

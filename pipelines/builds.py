@@ -5,7 +5,7 @@ not come to their end.
 """
 
 from collections import namedtuple
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -102,7 +102,7 @@ class Build:
         None), and `shard` (its place in `shards`), `row_group`, `row`.
         """
         names = tuple(dict.fromkeys([*KEY, "target_id", "manipulation", "split", *wanted]))
-        tables = [table for number, path in enumerate(self.shards) for table in _placed(Shard(path), number, names)]
+        tables = tables_of(self.shards, names)
         if not tables:
             raise UserError(f"{self.root} holds no rows.")
         return self._joined(pa.concat_tables(tables).to_pandas())
@@ -118,28 +118,28 @@ class Build:
     @cached_property
     def splits(self) -> dict[str, str]:
         """The split of each pristine or imported record."""
-        return dict(_tuples(self.layout.splits, Assignment, ("record_id", "split")))
+        return dict(tuples(self.layout.splits, Assignment, ("record_id", "split")))
 
     @cached_property
     def plan(self) -> list[Any]:
         """The plan's rows, some columns of `PlanRow`; empty where there is none."""
-        return _tuples(self.layout.plan / "plan.parquet", PlanRow, _OF_PLAN)
+        return tuples(self.layout.plan / "plan.parquet", PlanRow, _OF_PLAN)
 
     @cached_property
     def lineage(self) -> list[Any]:
         """Where pristine records came from, some columns of `Lineage`: private, so empty in a copy for others."""
-        return _tuples(self.layout.lineage, Lineage, ("record_id", "path", "photo_sha256"))
+        return tuples(self.layout.lineage, Lineage, ("record_id", "path", "photo_sha256"))
 
     @cached_property
     def rejections(self) -> list[Rejection]:
         """Everything that a stage refused."""
         folders = [self.root] if self.released else [self.root / name for name in STAGES]
-        return [row for folder in folders for row in _rejections(folder)]
+        return [row for folder in folders for row in rejections_in(folder)]
 
     @cached_property
     def refused_reports(self) -> list[Rejection]:
         """Texts that were written, but do not count."""
-        return _rejections(self.root / "reports")
+        return rejections_in(self.root / "reports")
 
     def texts(self) -> pd.DataFrame:
         """Return the texts about the records, those of a record together, the one that stands for it first.
@@ -154,7 +154,7 @@ class Build:
             chosen = [[word for word, said in zip(REGIONS, v, strict=False) if said] for v in found["report_regions"]]
             found = found.assign(rank=0, regions=chosen, **dict.fromkeys(("report_id", "verdict", "settled")))
         else:
-            rows = _tuples(self.root / "reports" / "reports.parquet", Report, _OF_REPORT)
+            rows = tuples(self.root / "reports" / "reports.parquet", Report, _OF_REPORT)
             found = pd.DataFrame(rows, columns=list(_OF_REPORT), dtype=object).sort_values(["record_id", "rank"])
         known = {tuple(words): _in_order(words) for words in found["regions"]}
         return found[list(_OF_REPORT)].assign(regions=[known[tuple(words)] for words in found["regions"]])
@@ -165,12 +165,13 @@ def _in_order(words: Iterable[str]) -> str:
     return ",".join(word for word in REGIONS if word in named)
 
 
-def _rejections(folder: Path) -> list[Rejection]:
+def rejections_in(folder: Path) -> list[Rejection]:
+    """Return what a stage refused; empty where it was never run."""
     path = folder / REJECTIONS
     return read_table(path, Rejection) if path.is_file() else []
 
 
-def _tuples(path: Path, row_class: Any, names: Sequence[str]) -> list[Any]:
+def tuples(path: Path, row_class: Any, names: Sequence[str]) -> list[Any]:
     """Some columns of a narrow table as named tuples, which cost a fraction of whole rows; none where it is absent."""
     if not path.is_file():
         return []
@@ -185,9 +186,16 @@ def _tuples(path: Path, row_class: Any, names: Sequence[str]) -> list[Any]:
     return [kind(*values) for values in zip(*(table.column(name).to_pylist() for name in names), strict=True)]
 
 
-def _placed(shard: Shard, number: int, names: Sequence[str]) -> Iterator[pa.Table]:
-    for table in placed(shard, names):
-        yield table.append_column("shard", pa.array([number] * table.num_rows, pa.int32()))
+def tables_of(shards: Iterable[Path], names: Sequence[str]) -> list[pa.Table]:
+    """Return some columns of all rows, a table for each row group.
+
+    Besides `shard` (its place among `shards`), `row_group` and `row`: where each row lies.
+    """
+    return [
+        table.append_column("shard", pa.array([number] * table.num_rows, pa.int32()))
+        for number, path in enumerate(shards)
+        for table in placed(Shard(path), names)
+    ]
 
 
 def _nullable(column: pd.Series) -> pd.Series:

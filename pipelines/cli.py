@@ -15,13 +15,11 @@ from mmtt.record import Rejection
 from mmtt.shards import read_table
 
 from . import cli_audit, cli_import, cli_look, cli_programs
-from .cli_programs import AsJson, Directory, open_dataset
+from .cli_programs import AsJson, Directory, Workers, open_dataset
 from .outcome import Outcome, finish
 
 if TYPE_CHECKING:
     from .plan import Planned
-
-Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="How many processes.")]
 
 
 def register(app: typer.Typer) -> None:

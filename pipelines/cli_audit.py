@@ -13,10 +13,9 @@ from mmtt.layout import Layout
 from mmtt.progress import for_person
 from mmtt.record import MASTER
 
-from .cli_programs import AsJson
+from .cli_programs import AsJson, Workers
 
 Root = Annotated[Path, typer.Argument(metavar="DIR", help="A dataset, or one folder of released shards.")]
-Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="How many processes.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +28,10 @@ def audit(
     only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this one, as S1; may be repeated.")] = None,
     gate: Annotated[bool, typer.Option("--gate", help="Exit with 3 where an audit fails its gate.")] = False,
     variant: Annotated[str, typer.Option(help="Whose rows: a degraded variant's, or the masters'.")] = MASTER,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; by default into a dataset.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to write; by default all about the masters into a dataset."),
+    ] = None,
     workers: Workers = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -41,8 +43,9 @@ def audit(
     chosen = [name.strip().upper() for names in only or () for name in names.split(",") if name.strip()]
     audits = gather()
     audited, evidence = module.run(directory, audits, executor(workers), for_person, only=chosen, variant=variant)
-    # Into a release nothing is written that it did not bring, and a part of the audits is not what readers expect.
-    folder = out or (None if chosen or evidence.private is None else directory)
+    # Into a release nothing is written that it did not bring; and what readers expect there is all about the masters.
+    whole = not chosen and variant == MASTER and evidence.private is not None
+    folder = out or (directory if whole else None)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(Layout(folder).audits, audited.to_json().encode())

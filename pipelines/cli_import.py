@@ -1,6 +1,6 @@
 """Commands that bring other people's datasets in: `mmtt import …`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,27 +15,36 @@ from mmtt.progress import for_person
 from mmtt.recipe import Recipe
 from mmtt.record import Rejection
 from mmtt.shards import read_table
+from mmtt.words import printable
 
-from .cli_programs import AsJson
+from .cli_programs import AsJson, Workers
 from .outcome import Outcome, finish
 
 if TYPE_CHECKING:
     from .importers.columns import Told
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Where the dataset is written: an empty folder.")]
+Directory = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR", help="Where the dataset is written: a folder that is empty or not there; the same again goes on."
+    ),
+]
 FindFaces = Annotated[
     bool, typer.Option("--find-faces", help="Look for landmarks with MediaPipe, so that regions can be measured.")
 ]
-Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="How many processes.")]
 
 Licence = Annotated[str, typer.Option(help="Of the pictures: an SPDX id, or LicenseRef-… for what SPDX does not list.")]
 Consent = Annotated[str, typer.Option(help="What the people shown agreed to; 'none' if nobody was asked.")]
 Name = Annotated[str, typer.Option(help="What the dataset is called: the `origin` of every row.")]
 Columns = Annotated[
-    list[str] | None, typer.Option("--column", metavar="OURS=THEIRS", help="Which column is what: image=path.")
+    list[str] | None,
+    typer.Option(
+        "--column", metavar="OURS=THEIRS", help="Which column is what, as image=path, for each; without it by name."
+    ),
 ]
 Families = Annotated[
-    list[str] | None, typer.Option("--family", metavar="LABEL=FAMILY", help="What a label means: real=pristine.")
+    list[str] | None,
+    typer.Option("--family", metavar="LABEL=FAMILY", help="What a label means, as real=pristine, for each."),
 ]
 TextOrigin = Annotated[str, typer.Option(metavar="ORIGIN", help="Who wrote the texts: human, model, …")]
 Language = Annotated[str, typer.Option(help="BCP 47 tag of the texts, where no column says.")]
@@ -55,11 +64,13 @@ def mmtt_release(
         Path, typer.Argument(metavar="SOURCE", help="The folder with dataset.tar.gz.part… and dataset_json.tar.gz.")
     ],
     directory: Directory,
+    # Faces of CelebA-HQ (research only) and FFHQ (CC-BY-NC-SA-4.0, and photos under licences of their own).
     licence: Annotated[
         str, typer.Option(help="Of the pictures; the release states none, its photos are CelebA-HQ's and FFHQ's.")
     ] = "LicenseRef-CelebA-HQ-FFHQ",
+    # Written in Chinese, translated and abbreviated by a model; the originals were not released.
     text_origin: Annotated[
-        str, typer.Option(metavar="ORIGIN", help="Who wrote the texts, if you know better.")
+        str, typer.Option(metavar="ORIGIN", help="Who wrote the texts, if you know better: human, model, …")
     ] = "human_translated",
     find_faces: FindFaces = False,
     workers: Workers = 1,
@@ -99,7 +110,7 @@ def pairs(
     column: Columns = None,
     family: Families = None,
     splits: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="FaceForensics++'s train.json, val.json, test.json.")
+        Path | None, typer.Option(metavar="FOLDER", help="With FaceForensics++'s train.json, val.json, test.json.")
     ] = None,
     text_origin: TextOrigin = "unknown",
     language: Language = "en",
@@ -179,13 +190,15 @@ def _both(text: str, option: str, parts: tuple[str, str, str]) -> tuple[str, str
     return parts[0], parts[2]
 
 
-def conclude(directory: Path, as_json: bool, told: Mapping[str, Any] | None = None, lines: Any = None) -> None:
+def conclude(
+    directory: Path, as_json: bool, told: Mapping[str, Any], lines: Callable[[Mapping[str, Any]], Iterable[str]]
+) -> None:
     """Tell what an import came to, and end the command; `told` as JSON, or as the lines that `lines` makes of it."""
     layout = Layout(directory)
-    accepted = Manifest.load(layout.pristine).rows + Manifest.load(layout.forged).rows
     folders = (layout.pristine, layout.forged)
+    accepted = sum(Manifest.load(folder).rows for folder in folders)
     refused = [row for folder in folders for row in read_table(folder / REJECTIONS, Rejection)]
     tolerated = Recipe.load(layout.recipe).tolerate.imported
-    for line in [] if as_json or told is None else lines(told):
-        typer.echo(line)
-    finish([Outcome("import", accepted, refused, tolerated, layout.forged)], as_json, dict(told or {}))
+    for line in [] if as_json else lines(told):
+        typer.echo(printable(line))
+    finish([Outcome("import", accepted, refused, tolerated, layout.forged)], as_json, dict(told))

@@ -10,9 +10,7 @@ from mmtt.check import require_dataset
 from mmtt.executors import executor
 from mmtt.progress import for_person
 
-from .cli_programs import AsJson
-
-Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="How many processes.")]
+from .cli_programs import AsJson, Workers
 
 
 def register(app: typer.Typer) -> None:

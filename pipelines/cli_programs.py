@@ -14,6 +14,7 @@ from mmtt.recipe import Recipe
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The dataset's directory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="How many processes.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -8,11 +8,12 @@ masks filled it is 30 %.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
@@ -29,8 +30,9 @@ from mmtt.files import file_sha256, lock, replacing
 from mmtt.layout import Layout
 from mmtt.shards import Shard
 
+from .grouping import THUMBNAIL_PX, thumbnail
+
 VERSION = 1
-SMALL_PX = 64
 FOLDER = "fingerprints"
 TINY_PX = 8
 HASHES = ("phash", "dhash", "mirror_phash", "mirror_dhash", "background", "mirror_background")
@@ -103,8 +105,7 @@ def frequency_hash(image: images.Rgb) -> int:
 
 def small(image: images.Rgb, mask: images.Gray) -> Small:
     """Return the small copy of a picture; a mask of another size counts as the whole frame."""
-    size = (SMALL_PX, SMALL_PX)
-    picture = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    picture, size = thumbnail(image), (THUMBNAIL_PX, THUMBNAIL_PX)
     if mask.shape != image.shape[:2]:
         return Small(picture, np.ones(size, np.bool_))
     edited = np.asarray(mask > 0, dtype=np.uint8) * np.uint8(255)
@@ -113,7 +114,10 @@ def small(image: images.Rgb, mask: images.Gray) -> Small:
 
 
 def background(copy: Small) -> images.Rgb | None:
-    """Return the small copy with mask and middle filled by the mean of what is near; None where too little is left."""
+    """Return the small copy with mask and middle filled by the mean of what is near, RGB uint8 64×64×3.
+
+    None where too little is left.
+    """
     hole = copy.hole | middle()
     if 1 - hole.mean() < _LEAST_BACKGROUND:
         return None
@@ -127,8 +131,8 @@ def background(copy: Small) -> images.Rgb | None:
 
 @cache
 def middle() -> Hole:
-    """Return where faces lie in a small copy of an aligned crop."""
-    y, x = (np.mgrid[:SMALL_PX, :SMALL_PX] + 0.5) / SMALL_PX
+    """Return where faces lie in a small copy of an aligned crop, bool 64×64."""
+    y, x = (np.mgrid[:THUMBNAIL_PX, :THUMBNAIL_PX] + 0.5) / THUMBNAIL_PX
     (centre_x, centre_y), (radius_x, radius_y) = _FACE
     return np.asarray(((x - centre_x) / radius_x) ** 2 + ((y - centre_y) / radius_y) ** 2 < 1, dtype=np.bool_)
 
@@ -147,26 +151,32 @@ def fingerprints(evidence: Evidence) -> pd.DataFrame:
 
     `whole` says whether a picture could be decoded, `backed` whether its background shows; elsewhere a hash is 0 and
     the rest None. Kept under `evidence.private`, one table a shard, and computed again where that is not the shard that
-    it was made from. One evidence is asked once.
+    it was made from; those of shards that are gone are removed.
     """
-    if evidence not in _READ:
-        _READ[evidence] = _read(evidence)
-    return _READ[evidence]
+    return evidence.once(_fingerprints)
 
 
-_READ: WeakKeyDictionary[Evidence, pd.DataFrame] = WeakKeyDictionary()
-
-
-def _read(evidence: Evidence) -> pd.DataFrame:
+def _fingerprints(evidence: Evidence) -> pd.DataFrame:
     rows = evidence.rows[["shard", "row_group", "row"]]
-    shards = list(dict.fromkeys(rows["shard"]))
     folder = None if evidence.private is None else evidence.private / FOLDER
-    found = {shard: _kept(Path(shard), folder) for shard in shards}
-    due = [(Path(shard), folder) for shard in shards if found[shard] is None]
-    if due:
-        found |= dict(zip([str(path) for path, _ in due], _computed(evidence, due, folder), strict=True))
+    found = {shard: _kept(Path(shard), folder) for shard in rows["shard"].unique()}
+    due = [shard for shard, table in found.items() if table is None]
+    kept = folder if folder is not None and os.access(folder.parent, os.W_OK) else None
+    gone = [] if kept is None else _left_behind(kept)
+    if due or gone:
+        with nullcontext() if kept is None else lock(kept):
+            found |= dict(zip(due, _computed(evidence, due, kept), strict=True))
+            for path in gone:
+                path.unlink(missing_ok=True)
     stored = pd.concat([_frame(table).assign(shard=shard) for shard, table in found.items() if table is not None])
     return rows.merge(stored, on=["shard", "row_group", "row"], how="left").set_axis(rows.index)
+
+
+def _left_behind(folder: Path) -> list[Path]:
+    """Tables of shards that are no more: they tell of pictures that were taken out."""
+    root = folder.parent.parent
+    shards = {path: path.stem.partition("-") for path in folder.glob("*.parquet")}
+    return [path for path, (name, _, stem) in shards.items() if not (root / name / f"{stem}.parquet").is_file()]
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
@@ -176,21 +186,19 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     return plain.assign(**hashes, **{name: flag.to_numpy() for name, flag in flags.items()})
 
 
-def _computed(evidence: Evidence, due: list[tuple[Path, Path | None]], folder: Path | None) -> list[pa.Table]:
-    if folder is None:
-        return evidence.map("audit: fingerprints", _of_shard, due)
-    with lock(folder):
-        return evidence.map("audit: fingerprints", _of_shard, due)
+def _computed(evidence: Evidence, due: Sequence[str], folder: Path | None) -> list[pa.Table]:
+    return evidence.map("audit: fingerprints", _of_shard, [(Path(shard), folder) for shard in due]) if due else []
 
 
 def keep(path: Path) -> None:
     """Compute the fingerprints of a shard that was just made, and keep them, so that no audit has to decode it again.
 
-    Only a saving: what is missing, because a process was killed, is computed when it is asked for.
+    Only a saving: what is missing, because a process was killed or a disk is full, is computed when it is asked for.
     """
     folder = Layout(path.parent.parent).lineage.parent / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    _of_shard((path, folder))
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        _of_shard((path, folder))
 
 
 def _of_shard(task: tuple[Path, Path | None]) -> pa.Table:

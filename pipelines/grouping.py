@@ -21,6 +21,7 @@ from .near import collect, near_hashes
 
 # Two crops of one picture, recompressed or resized, correlate above this; two people do not.
 SAME_PICTURE = 0.985
+THUMBNAIL_PX = 64
 
 
 class Candidate(NamedTuple):
@@ -49,19 +50,21 @@ def near_duplicates(lineage: Iterable[Lineage], bits: int) -> list[tuple[str, st
 
 
 def thumbnail(image: Rgb) -> Rgb:
-    """Return the 64-px version of a crop: RGB uint8 64×64×3."""
-    return np.asarray(cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    """Return the small version of a crop: RGB uint8 64×64×3."""
+    size = (THUMBNAIL_PX, THUMBNAIL_PX)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def same_picture(first: Rgb, second: Rgb) -> bool:
-    """Whether two thumbnails (RGB uint8 64×64×3) of aligned crops are of one picture: their correlation."""
-    return float((_standard(first) * _standard(second)).mean()) > SAME_PICTURE
+    """Whether two thumbnails (RGB uint8 64×64×3) of aligned crops are of one picture."""
+    return correlation(first, second) > SAME_PICTURE
 
 
-def _standard(small: Rgb) -> npt.NDArray[np.float32]:
-    values = small.astype(np.float32)
-    centred = values - values.mean()
-    return np.asarray(centred / max(float(centred.std()), 1e-6), dtype=np.float32)
+def correlation(first: npt.NDArray[np.generic], second: npt.NDArray[np.generic]) -> float:
+    """Return the correlation of two arrays of one shape, −1–1; 0 where one is constant."""
+    one, other = (values.astype(np.float64).ravel() for values in (first, second))
+    one, other = one - one.mean(), other - other.mean()
+    return float((one * other).mean() / max(one.std() * other.std(), 1e-6))
 
 
 class Ties(NamedTuple):

@@ -18,7 +18,7 @@ Hashes = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
 
 HASH_BITS = 64
-BLOCK_PAIRS = 1 << 20  # compared at once: 2 MB of differences, which stay in the processor's cache
+BLOCK_PAIRS = 1 << 20  # compared at once: 8 MB of differences
 _LEAST_BLOCK = 1 << 16  # pairs that are worth a caller's while
 # What is estimated from: so many hashes, all their pairs. It decides how fast the search is, never what it finds.
 _SAMPLE = 1024
@@ -48,7 +48,7 @@ _NONE = Near(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8)
 def near_hashes(hashes: Hashes, bits: int) -> Iterator[Near]:
     """Yield the pairs of hashes (uint64, N < 2³²) that differ in at most `bits` bits, each pair once, in no order.
 
-    A block holds at most some 300,000 pairs, so that memory does not grow with their number.
+    A block holds at most `BLOCK_PAIRS` pairs and as many as there are hashes besides, however many pairs are near.
     """
     waiting: list[Near] = []
     count = 0

@@ -10,6 +10,7 @@ import typer
 
 from mmtt.manifest import REJECTIONS
 from mmtt.record import Rejection
+from mmtt.words import printable
 
 
 class Outcome(NamedTuple):
@@ -41,7 +42,7 @@ class Outcome(NamedTuple):
         for reason, count in self.by_reason.items():
             row = example[reason]
             of = row.path or row.manipulator or row.record_id or ""
-            typer.echo(f"  {count} {reason}, for example {of!r}: {row.detail}")
+            typer.echo(printable(f"  {count} {reason}, for example '{of}': {row.detail}"))
         if self.too_many:
             where = self.folder / REJECTIONS
             typer.echo(f"  more than the recipe's `tolerate` allows ({self.tolerated:g}); all are in {where}")

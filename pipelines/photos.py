@@ -149,16 +149,30 @@ def read_photo(path: Path, folder: Path, max_bytes: int) -> bytes:
         Rejected: `unreadable`, `outside_folder`, `not_a_file`, `file_too_large`.
     """
     try:
-        inside = path.resolve(strict=True).is_relative_to(folder.resolve(strict=True))
-        if not inside:
+        found = path.resolve(strict=True)
+        if not found.is_relative_to(folder.resolve(strict=True)):
             raise Rejected("outside_folder", "a link that leads out of the photo folder is not followed")
-        state = path.stat()
-        if not stat.S_ISREG(state.st_mode):
-            raise Rejected("not_a_file", "neither a file nor a link to one")
-        if state.st_size > max_bytes:
-            raise Rejected("file_too_large", f"{state.st_size:,} bytes are more than {max_bytes:,}")
-        return path.read_bytes()
+        _require_usable(found.stat(), max_bytes)
+        with open(found, "rb", opener=_open_without_following) as file:
+            # Again, of what was opened: the name may have come to mean a link, a pipe or a longer file.
+            _require_usable(os.fstat(file.fileno()), max_bytes)
+            data = file.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise Rejected("file_too_large", f"it grows beyond {max_bytes:,} bytes while it is read")
+        return data
     except (OSError, RuntimeError) as error:
         # A loop of links is a RuntimeError whose words hold the whole path.
         reason = error.strerror if isinstance(error, OSError) else "a loop of links"
         raise Rejected("unreadable", str(reason)) from error
+
+
+def _require_usable(state: os.stat_result, max_bytes: int) -> None:
+    if not stat.S_ISREG(state.st_mode):
+        raise Rejected("not_a_file", "neither a file nor a link to one")
+    if state.st_size > max_bytes:
+        raise Rejected("file_too_large", f"{state.st_size:,} bytes are more than {max_bytes:,}")
+
+
+def _open_without_following(path: str, flags: int) -> int:
+    """Open without waiting for who writes a pipe, and without following a link; where the system can."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))

@@ -11,7 +11,7 @@ import pandas as pd
 from mmtt.audit import MOST_EXAMPLES, Example, Finding, NotApplicable
 from mmtt.evidence import Evidence
 
-from ..agreement import Agreement, Estimate, agreement, record_agreement
+from ..agreement import Agreement, agreement, record_agreement
 from ..answers import Answer, Kind
 from ..protocols import SEES_NOTHING, VISIBLE, StageName
 
@@ -57,17 +57,13 @@ def _details(found: Agreement) -> dict[str, Any]:
         "alpha of the verdict": found.verdict.value,
         "alpha of the difficulty": found.difficulty.value,
         "alpha by region": {word: one.value for word, one in regions.items()},
-        "share of reports that choose a region": {word: _prevalence(one) for word, one in regions.items()},
+        "share of reports that choose a region": {word: one.prevalence for word, one in regions.items()},
         "texts: probability that two of one record are more alike than two of different ones": found.text.value,
         "texts: low end of its interval": found.text.low,
         "texts: high end of its interval": found.text.high,
         "annotators": found.annotators,
         "draws of the bootstrap": found.draws,
     }
-
-
-def _prevalence(one: Estimate) -> float | None:
-    return one.prevalence
 
 
 def _independent(reports: pd.DataFrame) -> list[Answer]:

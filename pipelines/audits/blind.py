@@ -51,7 +51,8 @@ def judge_masks(evidence: Evidence) -> Finding:
         high=found.high,
         n=len(scored),
         of="test samples",
-        sentence=f"The {best} finds the test masks with a mean IoU of {means[best]:.2f}, without looking at a picture.",
+        sentence=f"Without looking at a picture, the baseline '{best}' reaches a mean IoU of {means[best]:.2f} on the "
+        "masks of the test split.",
         details={
             "mean IoU": means,
             f"mean IoU by family, {best}": {str(name): float(value) for name, value in families.items()},
@@ -81,7 +82,8 @@ def judge_reports(evidence: Evidence) -> Finding:
         high=found.high,
         n=len(test),
         of="test samples",
-        sentence=f"The {best} has a ROUGE-L of {rouge[best]:.2f} on test, without looking at a picture.",
+        sentence=f"Without looking at a picture, the baseline '{best}' reaches a ROUGE-L of {rouge[best]:.2f} on the "
+        "reports of the test split.",
         details={**{name: _metrics(found) for name, found in scores.items()}, "train samples": len(train)},
         worst=tuple(
             Example(test[place].record_id, f"guessed with a ROUGE-L of {scores[best].rouge_l[place]:.2f}")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import cv2
 
 from mmtt import html, images
-from mmtt.audit import Example, Verdict
+from mmtt.audit import KINDS, Example, Verdict
 from mmtt.errors import DamagedError
 from mmtt.evidence import Evidence, Pixels, chunks, records_of
 
@@ -52,16 +52,6 @@ def page(audited: Audited, evidence: Evidence) -> str:
         sections=[(kind, [row for row in outcomes if row["id"][0] == letter]) for letter, kind in KINDS.items()],
         border=border(SHOWN_PX),
     )
-
-
-KINDS: Mapping[str, str] = {
-    "L": "Leakage between splits",
-    "S": "Shortcuts: what a detector could learn in place of forgery",
-    "M": "Masks",
-    "X": "Texts and the people who wrote them",
-    "F": "Balance",
-    "R": "Rights, marks and traces",
-}
 
 
 def _context(outcome: Outcome, pictures: Mapping[str, tuple[str, bool]]) -> dict[str, Any]:

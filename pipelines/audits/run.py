@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mmtt.progress import Progress
 from mmtt.recipe import AuditSection, Recipe
 from mmtt.record import MASTER
 from mmtt.samples import digest_of
+from mmtt.words import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +150,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _plain(value: Any) -> Any:
-    """Turn a detail into JSON values, numbers rounded; what numpy and pandas call a number is one."""
+    """Turn a detail into JSON values, numbers rounded; what numpy and pandas call a number is one, NaN is null."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -156,7 +158,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str | bool) or value is None:
         return value
     number = value.item() if hasattr(value, "item") else value
-    return _rounded(number) if isinstance(number, float) else number
+    if not isinstance(number, float):
+        return number
+    return _rounded(number) if isfinite(number) else None
 
 
 _SIGNS = {
@@ -173,7 +177,8 @@ def as_text(audited: Audited) -> str:
             lines += [f"      {example.record_id}: {example.why}" for example in outcome.finding.worst[:1]]
     counted = ", ".join(f"{count} {verdict}" for verdict, count in audited.counts().items() if count)
     looked = f"; pixels of {audited.sampled:,}" if audited.sampled else ""
-    return "\n".join([*lines, f"{len(audited.outcomes)} audits over {audited.rows:,} rows{looked}: {counted}"])
+    lines.append(f"{len(audited.outcomes)} audits over {audited.rows:,} rows{looked}: {counted}")
+    return "\n".join(map(printable, lines))  # a worst row's reason may hold a stranger's text
 
 
 def _told(outcome: Outcome) -> str:

@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 _Z = 1.959964  # of a 95 % interval
+_NOTHING = 1e-20  # a variance that is but the error of rounding
 
 
 class Share(NamedTuple):
@@ -22,7 +24,8 @@ def grouped_share(hits: Sequence[float] | Any, of: Sequence[float] | Any, groups
 
     The variance is that of a ratio over whole groups (Cochran, *Sampling Techniques*, 1977, 6.13), so that cases of one
     group count as no more than they tell; Wilson's interval (JASA 1927) is then that of the number of independent cases
-    that have this variance, which is at most the number of cases, and that of the groups where the variance is 0.
+    that have this variance, fewer where few groups tell it (Korn and Graubard, *Survey Methodology* 24, 1998). That is
+    at most the number of cases; and that of the groups where these do not differ, or where there is but one.
 
     Args:
         hits: for each of N things, how many of its cases hit.
@@ -38,14 +41,16 @@ def grouped_share(hits: Sequence[float] | Any, of: Sequence[float] | Any, groups
     if total <= 0:
         raise ValueError("a share of nothing")
     value = float(hit.sum() / total)
-    worth = min(total, _independent(hit - value * cases, total, value))
-    return Share(value, *_wilson(value, worth))
+    return Share(value, *_wilson(value, _independent(hit - value * cases, total, value)))
 
 
 def _independent(residuals: npt.NDArray[np.float64], total: float, value: float) -> float:
     count = len(residuals)
     variance = count / max(count - 1, 1) * float(np.square(residuals).sum()) / total**2
-    return value * (1 - value) / variance if variance > 0 else float(count)
+    if count < 2 or variance < _NOTHING:
+        return float(count)
+    fewness = (_Z / float(stdtrit(count - 1, 0.975))) ** 2
+    return max(fewness * min(value * (1 - value) / variance, total), 1.0)
 
 
 def _wilson(value: float, count: float) -> tuple[float, float]:

@@ -1,6 +1,5 @@
 """Causes: why a row is in one build only, or holds something else; and what differs above the rows."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -204,8 +203,3 @@ def _plan(before: Build, after: Build) -> dict[str, int]:
     one, other = ({row.record_id for row in build.plan} for build in (before, after))
     counts = {"added": len(other - one), "removed": len(one - other)}
     return {name: count for name, count in counts.items() if count} if one and other else {}
-
-
-def as_json(value: Any) -> str:
-    """Return a plain value on one line."""
-    return json.dumps(value, ensure_ascii=False)

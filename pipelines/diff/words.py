@@ -1,10 +1,12 @@
 """A difference told to people: counts, reasons, one example of each."""
 
+import json
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .causes import as_json
+from mmtt.words import printable
+
 from .compare import Difference
 
 MOST_LINES = 20
@@ -27,11 +29,6 @@ def as_text(found: Difference) -> str:
     lines += _reports(found)
     lines += _because(found.because)
     return "\n".join(printable(line) for line in lines)
-
-
-def printable(text: str) -> str:
-    """Return a text that cannot steer a terminal: what is not printed is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _sections(columns: Mapping[str, Sequence[str]]) -> str:
@@ -83,5 +80,5 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _short(value: Any) -> str:
-    text = "none" if value is None else value if isinstance(value, str) else as_json(value)
+    text = "none" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

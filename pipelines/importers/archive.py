@@ -22,6 +22,7 @@ from mmtt.errors import Rejected, UserError
 MAX_HEADER = 16_384  # bytes of an extended header: a path has at most 4096
 MAX_SWELL = 200  # pictures hardly shrink; not even lists of texts shrink as much
 FREE = 256_000_000  # bytes that may come out before that is judged
+MAX_PAST = 100  # reads after the end: to skip what a header claims, `tarfile` would go on for as long as it claims
 _EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
              tarfile.GNUTYPE_LONGLINK)  # fmt: skip
 _PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE)
@@ -168,12 +169,15 @@ class _Inflated:
     def __init__(self, joined: _Joined) -> None:
         self.joined = joined
         self._gzip = gzip.GzipFile(fileobj=io.BufferedReader(joined, 1 << 20))
-        self._count = 0
+        self._count = self._past = 0
 
     def read(self, size: int) -> bytes:
         """Return so many bytes, fewer only at the end."""
         data = self._gzip.read(size)
         self._count += len(data)
+        self._past += not data
+        if self._past > MAX_PAST:
+            raise EOFError
         if self._count > FREE + MAX_SWELL * self.joined.count:
             raise UserError(
                 f"{self.joined.path} swells to more than {MAX_SWELL} times its size, as no pictures do: "

@@ -12,8 +12,8 @@ from mmtt.recipe import SPLITS, PlanSection
 from mmtt.regions import REGIONS
 from mmtt.reports import TEXT_ORIGINS
 
-from .folders import printable
 from .item import Text
+from .rows import brief, storable
 
 PRISTINE = "pristine"
 # What a column may hold, and the names by which it is found where the user maps none.
@@ -83,7 +83,9 @@ class Told:
         found |= self.columns
         if "image" not in found:
             told = ", ".join(names)
-            raise UserError(f"{where} has no column 'image'. Name it: --column image=NAME. It has: {told}.")
+            raise UserError(f"{where} has no column 'image'. Name it: --column image=NAME. It has: {brief(told)}.")
+        if twice := [theirs for theirs in found.values() if names.count(theirs) > 1]:
+            raise UserError(f"{where} has two columns called '{twice[0]}'; which is meant? Leave one.")
         return found
 
     def family(self, label: str | None) -> str | None:
@@ -130,7 +132,7 @@ def word(value: Any) -> str | None:
     """Return a cell as text without blanks around it; None where it is empty."""
     if value is None or isinstance(value, list | dict | bytes):
         return None
-    return printable(str(value).strip()) or None
+    return storable(str(value).strip()) or None
 
 
 def split_of(name: str | None) -> str | None:

@@ -17,8 +17,9 @@ from mmtt.record import Rejection
 
 from ..grouping import tie
 from .columns import PRISTINE, Facts, Told, split_word
-from .folders import Folder, printable, refusal
+from .folders import Folder, refusal
 from .pair import Pair
+from .rows import storable
 
 MANIPULATED, ORIGINAL = "manipulated_sequences", "original_sequences"
 _FRAMES = frozenset(("images", "frames"))
@@ -114,8 +115,8 @@ def _pair(
     except Rejected as reason:
         return refusal(name, reason.code, reason.detail)
     told = frame._asdict() | ({"target": ids[0], "source": ids[1]} if len(ids) > 1 else {})
-    told = {key: printable(value) for key, value in told.items() if value and key != "owner"}
-    manipulator, group = printable(frame.owner), printable(groups[ids[0]])
+    told = {key: storable(value) for key, value in told.items() if value and key != "owner"}
+    manipulator, group = storable(frame.owner), storable(groups[ids[0]])
     facts = Facts(label=manipulator, family=family, manipulator=manipulator, split=split, group=group, parameters=told)
     return Pair(image=name, mask=mask, facts=facts)
 
@@ -150,11 +151,15 @@ def _listed(ids: list[str], listed: Mapping[str, str]) -> str:
     return found.pop()
 
 
+def lists_in(folder: Path) -> list[Path]:
+    """Return the files of a folder that are called after splits."""
+    return [path for path in sorted(folder.glob("*.json")) if split_word(path.stem) and path.is_file()]
+
+
 def _read_splits(folder: Path) -> dict[str, str]:
     """Return the split of each video: from lists of pairs, or of single ids, in files called after the splits."""
     found: dict[str, str] = {}
-    files = sorted(folder.glob("*.json"))
-    for path in (path for path in files if split_word(path.stem)):
+    for path in lists_in(folder):
         split = split_word(path.stem) or ""
         for video in _videos(path):
             if found.setdefault(video, split) != split:

@@ -1,8 +1,9 @@
 """A stranger's folder: files are listed in one order, read whole and within limits, and never followed out of it."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from mmtt.errors import Rejected, UserError
 from mmtt.ids import digest
@@ -11,9 +12,10 @@ from mmtt.progress import Progress, silent
 from mmtt.recipe import IngestSection
 from mmtt.record import Rejection
 
-from ..photos import read_photo, readable
+from ..photos import read_photo
+from .rows import STAGE, brief, storable
 
-STAGE = "import"
+T = TypeVar("T")
 PICTURES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"))
 MAX_FILE_BYTES = IngestSection().max_file_bytes
 _JUNK = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
@@ -21,15 +23,7 @@ _JUNK = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
 
 def refusal(path: str, code: str, detail: str) -> Rejection:
     """Return the rejection of one item."""
-    return Rejection(stage=STAGE, code=code, detail=printable(detail), path=printable(path))
-
-
-def printable(text: str) -> str:
-    """Return text that can be stored: bytes that are no UTF-8, and halves of characters, are escaped."""
-    try:
-        return readable(text)
-    except UnicodeEncodeError:  # half a character, which JSON can hold and no file name
-        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return Rejection(stage=STAGE, code=code, detail=brief(detail), path=brief(path))
 
 
 class Folder:
@@ -120,8 +114,8 @@ class Folder:
             self._sha256[name] = found
         if unique and not any(self._sha256.values()):
             hint = f"Paths count from {self.root}."
-            raise UserError(f"None of {len(unique)} files can be read, such as '{printable(unique[0])}'. {hint}")
-        return digest([[printable(name), self._sha256[name]] for name in unique])
+            raise UserError(f"None of {len(unique)} files can be read, such as '{brief(unique[0])}'. {hint}")
+        return digest([[storable(name), self._sha256[name]] for name in unique])
 
     def _hashed(self, name: str) -> str | None:
         try:
@@ -139,6 +133,27 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError, RuntimeError):  # no name of a file, or a loop of links
         return False
+
+
+def stamps(paths: Iterable[Path]) -> list[tuple[int, ...]]:
+    """Return what tells whether files were written to: which ones they are, their sizes and times."""
+    return [(told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns) for told in map(os.stat, paths)]
+
+
+def unchanged(paths: Sequence[Path], before: list[tuple[int, ...]], items: Iterator[T]) -> Iterator[T]:
+    """Yield what is read from some files, whose digest was taken after `before`.
+
+    Raises:
+        UserError: at the end, where that digest may no longer be theirs.
+    """
+    yield from items
+    if stamps(paths) != before:
+        raise UserError(f"{paths[0]} or another file of the source changed while it was imported. Import again.")
+
+
+def is_own_file(path: Path) -> bool:
+    """Whether this is a file, and neither a link, which may lead anywhere, nor a pipe, at which one would wait."""
+    return path.is_file() and not path.is_symlink()
 
 
 def _is_junk(name: str) -> bool:

@@ -23,18 +23,20 @@ from mmtt.recipe import ImportedSection
 from mmtt.record import Rejection
 from mmtt.weights import HUB
 
+from .archive import FREE, MAX_SWELL
 from .columns import PRISTINE, Told, facts, split_word, word
-from .folders import MAX_FILE_BYTES, Folder, refusal
+from .folders import MAX_FILE_BYTES, Folder, refusal, stamps, unchanged
 from .item import Item
 from .pair import NEGATIVE, Reader
 from .pairs import Imported, Rights, options_of, slug
 from .tables import open_parquet, parquet_rows
 from .writing import write_import
 
-BATCH_ROWS = 16  # pictures of a stranger's size; so many are in memory at once
+BATCH_ROWS = 4  # cells of a stranger's size, of which a few bytes may stand for many: so many are in memory at once
 PATH_ROWS = 10_000
 _COUNTED = re.compile(r"(?P<set>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})")
 _SUFFIX = frozenset((".parquet",))
+_BYTES, _PATHS = (pa.binary(), pa.large_binary()), (pa.string(), pa.large_string())
 
 
 class _Found(NamedTuple):
@@ -75,12 +77,14 @@ def import_hub(
     recipe_name = slug(told.name)
     found = _remote(source.removeprefix(HUB), say) if source.startswith(HUB) else _local(Path(source))
     shards = [_Shard(found.folder, name, told) for name in found.shards]
-    hashes = bars[0](shards, (file_sha256(shard.path) for shard in shards))
+    paths = [shard.path for shard in shards]
+    before = stamps(paths)
+    hashes = bars[0](shards, map(file_sha256, paths))
     read = [[shard.name, sha256] for shard, sha256 in zip(shards, hashes, strict=True)]
     beside = found.folder.digest_of(name for shard in shards for name in shard.files())
     reader = Reader(told.name)
     options = options_of(told, rights, find_faces, reader, **({"revision": found.revision} if found.revision else {}))
-    items = (item for shard in shards for item in shard.items(reader))
+    items = unchanged(paths, before, (item for shard in shards for item in shard.items(reader)))
     manifest = write_import(
         directory, recipe_name, ImportedSection(format="hub", digest=digest([read, beside]), options=options),
         bars[1](range(sum(shard.rows for shard in shards)), items),
@@ -187,7 +191,12 @@ class _Shard:
     def items(self, reader: Reader) -> Iterator[Item | Rejection]:
         """Yield its rows in their order."""
         wanted = list(dict.fromkeys(self._columns.values()))
+        most, taken = FREE + MAX_SWELL * self.path.stat().st_size, 0
         for number, cells in enumerate(parquet_rows(self.path, wanted, BATCH_ROWS)):
+            taken += sum(map(_bytes_in, cells.values()))
+            if taken > most:
+                hint = "as no pictures do: a bomb. Nothing more of it is read."
+                raise UserError(f"{self.path} swells to more than {MAX_SWELL} times its size, {hint}")
             place = f"{self.name}#{number}"
             try:
                 yield self._item(reader, place, {ours: cells[theirs] for ours, theirs in self._columns.items()})
@@ -230,6 +239,11 @@ class _Shard:
         return None
 
 
+def _bytes_in(cell: Any) -> int:
+    data = cell.get("bytes") if isinstance(cell, Mapping) else cell
+    return len(data) if isinstance(data, bytes) else 0
+
+
 def split_of_path(name: str) -> str | None:
     """Return the split that a shard's path tells (`data/train-00000-of-00002.parquet`); None if it tells none.
 
@@ -249,11 +263,12 @@ def _leaves_of_paths(path: Path, column: pa.Field) -> list[str]:
         UserError: it holds no pictures.
     """
     kind = column.type
-    if pa.types.is_struct(kind) and {"bytes", "path"} <= {kind.field(at).name for at in range(kind.num_fields)}:
+    parts = {part.name: part.type for part in kind} if pa.types.is_struct(kind) else {}
+    if parts.get("bytes") in (*_BYTES, pa.null()) and parts.get("path") in (*_PATHS, pa.null()):
         return [f"{column.name}.path"]
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if kind in _PATHS:
         return [column.name]
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    if kind in _BYTES:
         return []
     raise UserError(f"{path}: column '{column.name}' is {kind}; pictures are bytes, paths, or a struct of both.")
 

@@ -24,15 +24,11 @@ from .archive import Archive, Entry, find_parts
 from .columns import TEXT_ORIGINS
 from .item import Item, Text
 from .release_lists import Listed, place, read_lists
-from .rows import STAGE, readable
+from .rows import STAGE, brief
 from .writing import refuse_other, write_import
 
 NAME = "mmtt-release"
 ORIGIN = "MMTT"
-# Faces of CelebA-HQ (research only) and FFHQ (CC-BY-NC-SA-4.0, and photos under licences of their own).
-LICENCE = "LicenseRef-CelebA-HQ-FFHQ"
-# Written in Chinese, translated and abbreviated by a model; the originals were not released.
-TEXT_ORIGIN = "human_translated"
 MAX_ENTRY = 64_000_000  # bytes of one picture or mask
 MAX_ODD = 10_000  # entries that are no files: more has no release, and each is kept in memory
 
@@ -66,8 +62,8 @@ def import_release(
     executor: Executor,
     bars: tuple[Progress, Progress],
     *,
-    licence: str = LICENCE,
-    text_origin: str = TEXT_ORIGIN,
+    licence: str,
+    text_origin: str,
     find_faces: bool = False,
 ) -> Released:
     """Import a folder that holds `dataset.tar.gz.part…` and `dataset_json.tar.gz`.
@@ -149,11 +145,11 @@ def _gather(archive: Archive, wanted: tuple[set[str], set[str]], spool: BinaryIO
 
 def _note(entry: Entry, reason: Rejected, found: _Found) -> None:
     found.refused.append(
-        Rejection(stage=STAGE, code=reason.code, detail=f"entry: {reason.detail}", path=readable(entry.name))
+        Rejection(stage=STAGE, code=reason.code, detail=f"entry: {reason.detail}", path=brief(entry.name))
     )
     found.odd += 1
     if found.odd > MAX_ODD:
-        raise UserError(f"More than {MAX_ODD:,} entries cannot be used; the last is {readable(entry.name)!r}.")
+        raise UserError(f"More than {MAX_ODD:,} entries cannot be used; the last is {brief(entry.name)!r}.")
 
 
 def _items(
@@ -204,4 +200,4 @@ def _made(record: Listed, data: bytes, found: _Found, spool: BinaryIO, text_orig
 
 
 def _lost(record: Listed, what: str, reason: Rejected) -> Rejection:
-    return Rejection(stage=STAGE, code=reason.code, detail=f"{what}: {reason.detail}", path=readable(record.image_id))
+    return Rejection(stage=STAGE, code=reason.code, detail=f"{what}: {reason.detail}", path=brief(record.image_id))

@@ -12,9 +12,9 @@ from mmtt.metrics.localization import ALTERED_ABOVE
 from mmtt.record import Rejection
 
 from .columns import PRISTINE, Facts, Splits
-from .folders import Folder, printable, refusal
+from .folders import Folder, refusal
 from .item import Item
-from .rows import MAX_PIXELS
+from .rows import MAX_PIXELS, storable
 
 NEGATIVE = "negative"  # IMDLBenCo's word in place of a mask, in any case
 
@@ -49,7 +49,7 @@ class Reader:
                 continue
             try:
                 mask = None if pair.mask is None else folder.read(pair.mask)
-                yield self.item(pair.id or printable(pair.image), folder.read(pair.image), mask, pair.facts)
+                yield self.item(pair.id or storable(pair.image), folder.read(pair.image), mask, pair.facts)
             except Rejected as reason:
                 yield refusal(pair.image, reason.code, reason.detail)
 

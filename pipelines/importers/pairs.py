@@ -22,7 +22,7 @@ from mmtt.record import Rejection
 
 from . import by_name, faceforensics, tables
 from .columns import PRISTINE, Told, facts, word
-from .folders import Folder, refusal
+from .folders import Folder, is_own_file, refusal, stamps, unchanged
 from .pair import NEGATIVE, Pair, Reader
 from .writing import write_import
 
@@ -79,6 +79,7 @@ def import_pairs(
     """
     recipe_name = slug(told.name)
     folder, read, decisive = _source(source, told, splits)
+    before = stamps(decisive)
     names, count = [], 0
     for pair in read():
         count += 1
@@ -90,7 +91,7 @@ def import_pairs(
     lists = {"lists": [path.name for path in decisive]} if splits is not None else {}
     options = options_of(told, rights, find_faces, reader, **lists)
     section = ImportedSection(format="pairs", digest=found, options=options)
-    items = bars[1](range(count), reader.items(folder, read()))
+    items = bars[1](range(count), unchanged(decisive, before, reader.items(folder, read())))
     manifest = write_import(
         directory, recipe_name, section, items,
         origin=told.name, licence=rights.licence, consent=rights.consent, find_faces=find_faces, executor=executor,
@@ -138,7 +139,7 @@ def _source(source: Path, told: Told, splits: Path | None) -> tuple[Folder, Read
     if splits is not None and not forensic:
         raise UserError(f"--splits is for FaceForensics++'s layout, which {source} has not.")
     if forensic:
-        lists = sorted(splits.glob("*.json")) if splits else []
+        lists = faceforensics.lists_in(splits) if splits else []
         return folder, partial(faceforensics.read, folder, told, splits), lists
     if table is None and by_name.layouts(folder):
         return folder, partial(by_name.read, folder), []
@@ -149,7 +150,7 @@ def _source(source: Path, told: Told, splits: Path | None) -> tuple[Folder, Read
 
 
 def _only_table(folder: Path) -> Path:
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in tables.SUFFIXES and path.is_file())
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in tables.SUFFIXES and is_own_file(path))
     if len(found) != 1:
         state = f"{len(found)} tables ({', '.join(path.name for path in found[:5])})" if found else "no table"
         raise UserError(

@@ -16,7 +16,7 @@ from mmtt.record import Rejection
 from mmtt.regions import REGIONS
 
 from .archive import Archive, is_inside
-from .rows import MAX_TEXT, STAGE, readable
+from .rows import MAX_TEXT, STAGE, brief
 
 MAX_LIST = 1_000_000_000  # bytes of one list; 130,000 records have a tenth of it
 # The authors' names for the splits; a list called `-simple` stands in where there is no other.
@@ -194,5 +194,5 @@ def _words(vector: Any) -> tuple[str, ...] | None:
 
 def _rejection(reason: Rejected, value: Any, where: str) -> Rejection:
     named = value.get("image_id") if isinstance(value, dict) else None
-    path = f"{where} {readable(named)}" if isinstance(named, str) else where
+    path = f"{where} {brief(named)}" if isinstance(named, str) else where
     return Rejection(stage=STAGE, code=reason.code, detail=reason.detail, path=path)

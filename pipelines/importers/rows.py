@@ -32,11 +32,13 @@ from mmtt.record import Record, Rejection
 from mmtt.regions import REGIONS, edited_shares
 from mmtt.reports import Report
 
+from ..photos import readable
 from .item import Item, Text
 
 STAGE = "import"
 NO_TEMPLATE = "none"
 MAX_PIXELS = 100_000_000
+MAX_BRIEF = 500  # characters of a rejection's words
 MAX_TEXT = 100_000  # characters; the longest report of a person is a thousandth of it
 # How masks are read by those who publish them: the name under which the share is noted, and the rule.
 READINGS = {
@@ -76,12 +78,20 @@ def rows_of(origin: Origin, items: Sequence[Item]) -> list[Record | Rejection]:
 def refused(origin: Origin, origin_id: str, code: str, detail: str) -> Rejection:
     """Return the rejection of an item of that id."""
     made = record_id(origin.name, origin_id)
-    return Rejection(stage=STAGE, code=code, detail=detail, path=readable(origin_id), record_id=made)
+    return Rejection(stage=STAGE, code=code, detail=brief(detail), path=brief(origin_id), record_id=made)
 
 
-def readable(name: str) -> str:
-    """Return a stranger's name as a table can hold it: what is no Unicode is written out, and an endless one is cut."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")[:500]
+def brief(text: str) -> str:
+    """Return a stranger's words as a rejection holds them: storable, and cut where they are endless."""
+    return storable(text)[:MAX_BRIEF]
+
+
+def storable(text: str) -> str:
+    """Return text that can be stored: bytes that are no UTF-8, and halves of characters, are written out."""
+    try:
+        return readable(text)
+    except UnicodeEncodeError:  # half a character, which JSON can hold and no file name
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def record_id(origin: str, origin_id: str) -> str:

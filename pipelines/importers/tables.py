@@ -1,6 +1,7 @@
 """Tables of pictures as others write them: CSV, TSV, JSON, JSON lines, Parquet; and IMDLBenCo's JSON of pairs."""
 
 import csv
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -60,19 +61,19 @@ def _csv(path: Path, delimiter: str) -> Table:
     # Not Arrow's reader: it takes the id 007 for the number 7, and does not say in which line a quote is missing.
     with _open(path) as file:
         try:
-            columns = next(csv.reader(file, delimiter=delimiter, strict=True), [])
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise UserError(f"{path} cannot be read as a table in UTF-8: {error}.") from error
+            columns = next(csv.reader(_bounded(path, file), delimiter=delimiter, strict=True), [])
+        except csv.Error as error:
+            raise UserError(f"{path} cannot be read as a table: {error}.") from error
     return Table(columns, _csv_rows(path, delimiter))
 
 
 def _csv_rows(path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]] | Rejection]:
     with _open(path) as file:
-        reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+        reader = csv.DictReader(_bounded(path, file), delimiter=delimiter, strict=True)
         while True:
             try:
                 row = next(reader, None)
-            except (csv.Error, UnicodeDecodeError) as error:
+            except csv.Error as error:
                 raise UserError(f"{path} cannot be read after line {reader.line_num}: {error}.") from error
             if row is None:
                 return
@@ -92,19 +93,23 @@ def _json_lines(path: Path) -> Table:
 
 def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]] | Rejection]:
     with _open(path) as file:
-        number = 0
-        while True:
-            number += 1
-            try:
-                line = file.readline(MAX_LINE)
-            except UnicodeDecodeError as error:
-                raise UserError(f"{path} is no UTF-8 at line {number}: {error}.") from error
-            if len(line) >= MAX_LINE:
-                raise UserError(f"{path}, line {number} has {MAX_LINE:,} characters or more; is that JSON lines?")
-            if not line:
-                return
+        for number, line in enumerate(_bounded(path, file), 1):
             if line.strip():
                 yield _line(path, number, line)
+
+
+def _bounded(path: Path, file: TextIO) -> Iterator[str]:
+    """Yield the lines of a file; as Python reads them, one without an end would be held in memory whole."""
+    for number in itertools.count(1):
+        try:
+            line = file.readline(MAX_LINE)
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is no UTF-8 at line {number}: {error}.") from error
+        if len(line) >= MAX_LINE:
+            raise UserError(f"{path}, line {number} has {MAX_LINE:,} characters or more; is that a table?")
+        if not line:
+            return
+        yield line
 
 
 def _line(path: Path, number: int, line: str) -> tuple[int, Mapping[str, Any]] | Rejection:

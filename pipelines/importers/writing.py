@@ -6,7 +6,7 @@ anew, at the end, and the manifests last.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -36,6 +36,11 @@ VERSION = "1"
 SHARD_ROWS = 1000
 SHARD_BYTES = 128_000_000
 BATCH = 16  # items that one call of a worker decodes
+_TORN = ".recipe.yaml.*.tmp"
+_LEFT: Mapping[str, tuple[str, ...]] = {
+    "private": ("salt", STAGE), "forged": (), "pristine": (), "plan": (),
+    "reports": (),
+}  # fmt: skip
 
 
 def write_import(
@@ -80,6 +85,9 @@ def write_import(
     with ExitStack() as held:
         for folder in (layout.forged, layout.pristine, layout.plan, directory / "reports"):
             held.enter_context(lock(folder))
+        refuse_other(directory, name, section)  # again: another import may have ended since
+        for torn in directory.glob(_TORN):
+            torn.unlink(missing_ok=True)
         made = Origin(origin, licence, consent, salt(layout), find_faces)
         if not layout.recipe.exists():
             write_atomically(layout.recipe, _recipe(name, section))
@@ -99,12 +107,18 @@ def refuse_other(directory: Path, name: str, section: ImportedSection | None = N
             raise UserError(
                 f"{directory} holds another dataset, or other data than these. Import into an empty folder."
             )
-    elif directory.exists() and any(path for path in directory.iterdir() if path.name not in _OURS):
+    elif directory.exists() and not all(map(_is_left, directory.iterdir())):
         raise UserError(f"{directory} is not empty, and no dataset. Import into an empty folder.")
 
 
-# What an import that was killed before it wrote the recipe may have left.
-_OURS = ("private", "forged", "pristine", "plan", "reports")
+def _is_left(path: Path) -> bool:
+    """Whether an import that was killed before it wrote the recipe may have left this: locks, its salt, its spool."""
+    if path.match(_TORN):
+        return True
+    known = _LEFT.get(path.name)
+    if known is None or not path.is_dir():
+        return False
+    return all(item.name.startswith(".") or item.name in known for item in path.iterdir())
 
 
 def _recipe(name: str, section: ImportedSection) -> bytes:
@@ -189,6 +203,7 @@ class _Folder:
         if not _is_whole(job, self.path):
             # First, so that no reader trusts a manifest that lies.
             (self.path / MANIFEST).unlink(missing_ok=True)
+            # No fingerprints here: this process is the only one that would make them; an audit asks its workers.
             make_shard(partial(_rows, self.origin, self.executor), self.path, job)
         self.names.append(job.name)
         self._note(self.path / f"{job.name}.parquet")

@@ -4,16 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmtt.layout import Layout
-from mmtt.manifest import MANIFEST, REJECTIONS, shard_paths
+from mmtt.manifest import MANIFEST, shard_paths
 from mmtt.record import Assignment, Rejection
 from mmtt.schema import arrow_schema
 from mmtt.shards import Shard, read_table
+
+from ..builds import rejections_in, tables_of
 
 NO_SPLIT = "none"
 _WORDS = (
@@ -58,7 +59,7 @@ def read_facts(layout: Layout) -> Facts:
     shards = [*shard_paths(layout.pristine), *shard_paths(layout.forged)]
     assigned = read_table(layout.splits, Assignment)
     splits = {row.record_id: row.split for row in assigned}
-    refused = [row for folder in _stages(layout) for row in _rejections(folder)]
+    refused = [row for folder in _stages(layout) for row in rejections_in(folder)]
     table = _narrow(shards)
     gated = pa.array([row.record_id for row in refused if row.stage == "gate"], pa.string())
     forged = pc.is_valid(table["manipulation"])
@@ -79,29 +80,15 @@ def _stages(layout: Layout) -> list[Path]:
     return [layout.pristine, layout.plan, layout.forged, layout.degraded]
 
 
-def _rejections(folder: Path) -> list[Rejection]:
-    """What a stage refused; an imported dataset was never planned, and few are degraded."""
-    path = folder / REJECTIONS
-    return read_table(path, Rejection) if path.is_file() else []
-
-
 def _narrow(shards: Sequence[Path]) -> pa.Table:
     columns = [*_WORDS, *_NUMBERS, *_LISTS]
-    tables = []
-    for number, path in enumerate(shards):
-        shard = Shard(path)
-        for group in range(shard.groups):
-            table = shard.group(group, columns)
-            place = (np.full(table.num_rows, number), np.full(table.num_rows, group), np.arange(table.num_rows))
-            for name, values in zip(_PLACE, place, strict=True):
-                table = table.append_column(name, pa.array(values, pa.int64()))
-            tables.append(table)
+    tables = tables_of(shards, columns)
     return pa.concat_tables(tables) if tables else _empty(columns)
 
 
 def _empty(columns: Sequence[str]) -> pa.Table:
     stored = arrow_schema()
-    fields = [stored.field(name) for name in columns] + [pa.field(name, pa.int64()) for name in _PLACE]
+    fields = [stored.field(name) for name in columns] + [pa.field(name, pa.int32()) for name in _PLACE]
     return pa.schema(fields).empty_table()
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
-from mmtt.errors import SchemaError, UserError
 from mmtt.regions import REGIONS
+from mmtt.reports import Report
 from mmtt.words import words
 
+from ..builds import tuples
 from ..examples import cut
 from .tables import histogram
 
@@ -41,17 +41,8 @@ def read_texts(root: Path) -> pd.DataFrame:
     Raises:
         UserError: no Parquet. SchemaError: other columns.
     """
-    path = root / "reports" / "reports.parquet"
-    if not path.is_file():
-        return pd.DataFrame(columns=_COLUMNS)
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path} cannot be read as Parquet ({error}). Run the stage that writes it again.") from error
-    missing = [name for name in _COLUMNS if name not in frame]
-    if missing:
-        raise SchemaError(f"{path} lacks the column(s) {', '.join(missing)}; another version wrote it.")
-    return frame[_COLUMNS].sort_values(["record_id", "rank", "report_id"], ignore_index=True)
+    rows = tuples(root / "reports" / "reports.parquet", Report, _COLUMNS)
+    return pd.DataFrame(rows, columns=_COLUMNS).sort_values(["record_id", "rank", "report_id"], ignore_index=True)
 
 
 def statistics(texts: pd.DataFrame, shown: Collection[str]) -> dict[str, Any] | None:

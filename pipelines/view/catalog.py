@@ -21,6 +21,7 @@ from ..builds import KEY, PICTURES, Build, Place
 from .hits import Hit, Pointer, pointers
 
 MOST_ROWS = 200
+MOST_SEARCHED = 1000  # each word is looked for in every row
 PRISTINE = "pristine"
 _LISTED = ("manipulator", "origin", "regions")
 _SEARCHED = ("record_id", "target_id", "source_id", "origin", "origin_id", "source_origin_id", "manipulator")
@@ -135,6 +136,8 @@ class Catalog:
         return self.rows["record_id"].map(lambda name: holds(self._texts.get(name, []))).to_numpy(bool)
 
     def _found(self, words: str) -> npt.NDArray[np.bool_]:
+        if len(words) > MOST_SEARCHED:
+            raise UserError(f"A search has at most {MOST_SEARCHED:,} characters.")
         keep = np.ones(len(self.rows), bool)
         for word in words.casefold().split():
             keep &= self._search.str.contains(word, regex=False).to_numpy(bool)

@@ -6,6 +6,7 @@ name a loopback host, must not come from another site, and no answer may be read
 
 import json
 import socketserver
+import sys
 import webbrowser
 from collections.abc import Callable
 from functools import cache
@@ -71,6 +72,11 @@ class Server(ThreadingHTTPServer):
 
     request_queue_size = 32
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Pass over that a browser went away in the middle of an answer, as they do on every turn of a page."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
     def server_bind(self) -> None:
         """Bind without asking a name server who 127.0.0.1 is."""
         socketserver.TCPServer.server_bind(self)
@@ -109,6 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._tell(HTTPStatus.NOT_FOUND, "There is no such thing here.")
         except UserError as error:
             self._tell(HTTPStatus.BAD_REQUEST, str(error))
+        except (ConnectionError, TimeoutError):
+            raise  # nobody is there to be told
         except (MmttError, pa.ArrowException, OSError) as error:
             self._tell(HTTPStatus.INTERNAL_SERVER_ERROR, f"The shards cannot be read: {error}")
 

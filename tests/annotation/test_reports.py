@@ -18,6 +18,7 @@ from mmtt.shards import read_table, write_table
 from pipelines.forge import forge
 from tests.annotation import desks
 from tests.annotation.planted import report as sentence
+from tests.pipelines.importers.strangers import bring, pictures, table
 
 QUIET = {"ignore": ["dwell", "parallel", "pasted"]}
 
@@ -129,3 +130,15 @@ def test_a_sound_report_of_nothing_is_a_row_too(layout):
     desks.answer(layout, task, by=2, verdict="none_visible", regions=(), report="", difficulty=None)
     _, refused = written(layout.root)
     assert ("none_visible", task.record_id) in {(row.code, row.record_id) for row in refused}
+
+
+def test_texts_that_were_imported_are_not_replaced(tmp_path):
+    pictures(tmp_path / "in", range(2))
+    rows = [{"image": f"Tp/p{n}.png", "mask": f"Gt/p{n}.png", "text": "The nose is blurred."} for n in range(2)]
+    layout, _ = bring(table(tmp_path / "in", rows), tmp_path / "d")
+    before = (layout.root / "reports" / "reports.parquet").read_bytes()
+    with pytest.raises(UserError, match="holds texts that were imported"):
+        written(layout.root)
+    with open_desk(layout.root, write=True) as desk:
+        reports.rewrite(desk)  # as an erasure does: none of these words is an annotator's
+    assert (layout.root / "reports" / "reports.parquet").read_bytes() == before

@@ -148,6 +148,10 @@ def test_verify_of_a_broken_dataset_ends_with_2_and_names_the_shard(ingested, tm
     assert "pristine: 1 fault" in done.stdout
 
 
+def test_a_name_cannot_steer_the_terminal(tmp_path):
+    assert "\\x1b[2J is not a folder" in users_mistake("verify", tmp_path / "\x1b[2J")
+
+
 def test_verify_of_nothing_is_a_sentence(tmp_path):
     assert "is not a folder" in users_mistake("verify", tmp_path / "absent")
     assert "has no manifest.json" in users_mistake("verify", tmp_path)

@@ -25,6 +25,10 @@ def brightness(pixels: Pixels) -> dict[str, float]:
     return {"mean": float(pixels.image.mean()), "altered": float((pixels.mask > 0).mean())}
 
 
+def size_of_file(pixels: Pixels) -> dict[str, float]:
+    return {"bytes": len(pixels.record.image)}
+
+
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory):
     pristine = [make_record(seed) for seed in range(PEOPLE)]
@@ -96,6 +100,23 @@ def test_a_damaged_picture_is_left_out_of_what_was_measured(tmp_path):
     found.measure({"M9": brightness})
     assert broken.record_id not in set(found.measured("M9")["record_id"])
     assert len(found.measured("M9")) == 2
+
+
+def test_a_picture_that_one_audit_lacks_is_there_for_another(tmp_path):
+    """So that an audit says the same by itself and among others."""
+    broken = replace(make_record(1), image=b"no picture")
+    found = evidence(stored_dataset(tmp_path, [make_record(0), broken], [make_forged_record(0)]))
+    found.measure({"M9": brightness, "M8": size_of_file})
+    assert len(found.measured("M9")) == 2
+    assert found.measured("M8")["bytes"].min() == 10
+    assert "damaged" not in found.measured("M8")
+
+
+def test_where_every_picture_is_damaged_nothing_was_measured(tmp_path):
+    records = [replace(record, image=b"no picture") for record in (make_record(0), make_forged_record(0))]
+    found = evidence(stored_dataset(tmp_path, records[:1], records[1:]))
+    found.measure({"M9": brightness})
+    assert found.measured("M9").empty
 
 
 def test_what_nothing_was_measured_of_says_so(layout):

@@ -411,5 +411,5 @@ def test_shards_hold_what_their_job_says(made, tmp_path):
     ]
     assert len({made_jobs[0].fingerprint for made_jobs in jobs}) == 4
     assert len({job.input_digest for job in jobs[0]}) == len(jobs[0])
-    make_shard(degraded_rows, tmp_path, None, jobs[0][0])
+    make_shard(degraded_rows, tmp_path, jobs[0][0])
     assert (tmp_path / f"{jobs[0][0].name}.parquet").exists()

@@ -22,11 +22,11 @@ from mmtt.record import Record, Rejection
 from mmtt.reports import attach
 from mmtt.schema import columns
 from mmtt.shards import FOOTER_KEY, Footer, Shard
+from mmtt.words import printable
 from pipelines import cli_look
 from pipelines.builds import sections
 from pipelines.diff import Difference, as_text, diff
 from pipelines.diff.contents import NEVER, compared
-from pipelines.diff.words import printable
 from tests.factories import (
     build,
     make_forged_record,

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -160,7 +161,16 @@ def test_only_what_is_there_is_served(path, port):
 
 
 @pytest.mark.parametrize(
-    "query", ["offset=-1", "offset=1e9", "count=x", "rows=1", "offset=" + "9" * 40, "&".join(["a=1"] * 40)]
+    "query",
+    [
+        "offset=-1",
+        "offset=1e9",
+        "count=x",
+        "rows=1",
+        f"offset={'9' * 40}",
+        "&".join(["a=1"] * 40),
+        "search=" + "a+" * 999,
+    ],
 )
 def test_a_wrong_question_is_a_sentence(query, port):
     status, _, data = ask(port, f"/api/records?{query}")
@@ -212,6 +222,18 @@ def test_two_hosts_a_body_and_nonsense_are_refused(port):
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
         assert wanted in answer.split(b"\r\n")[0]
         assert b"script-src 'self'" in answer
+
+
+def test_a_browser_that_goes_away_is_no_fault_of_the_server(port, capfd):
+    question = f"GET /picture/{FIRST}/image HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 50
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            # Closed with a reset, while answers are still on their way.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.sendall(question)
+    assert ask(port, "/")[0] == 200
+    time.sleep(0.2)
+    assert capfd.readouterr().err == ""
 
 
 def test_every_answer_forbids_to_keep_frame_or_share_it(port):

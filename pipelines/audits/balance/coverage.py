@@ -14,50 +14,69 @@ from mmtt.samples import SPLITS
 
 _DRAWS = 200
 _MOST_TOLD = 40
+_NO_REGION = "no region"
 Floats = npt.NDArray[np.float64]
 
 
 def judge_coverage(evidence: Evidence) -> Finding:
-    """Measure how far the split of a record tells its family and region."""
+    """Measure how far the split of a record tells its family and region.
+
+    Raises:
+        NotApplicable: forged records lie in fewer than two splits.
+    """
+    if evidence.forged.empty:
+        raise NotApplicable("Nothing is forged here.")
     table = _cells(evidence.forged)
     splits = [split for split in SPLITS if (table["split"] == split).any()]
     if len(splits) < 2:
         raise NotApplicable("All forged records are in one split, so nothing can be compared.")
     counts = pd.crosstab(table["cell"], table["split"])[splits]
     association, low, high, chance = _association(table, evidence.settings.seed)
-    families = table["manipulation"].value_counts()
-    shares = (families / families.sum()).to_numpy()
     missing = counts[(counts == 0).any(axis=1)].sum(axis=1).sort_values(ascending=False, kind="stable")
-    details: dict[str, Any] = {
-        "Cramér's V as it is": float(np.sqrt(_squares(counts.to_numpy(np.float64)))),
-        "Cramér's V if whole groups were assigned by lot, mean": chance,
-        "families": len(families),
-        "effective number of families": float(np.exp(-(shares * np.log(shares)).sum())),
-        "cells of family and region": len(counts),
-        "cells that a split lacks": len(missing),
-        "records by family and split": _nested(pd.crosstab(table["manipulation"], table["split"])[splits]),
-        "records by area decile and split": _nested(pd.crosstab(table["decile"], table["split"])[splits]),
-        "records in cells that a split lacks": {str(k): int(n) for k, n in missing.iloc[:_MOST_TOLD].items()},
-        **_smallest(table),
-        **_donors(evidence.forged, splits),
-    }
     return Finding(
         statistic=association,
         low=low,
         high=high,
         n=len(table),
         of="forged records",
-        sentence=f"Family and region depend on the split with a Cramér's V of {association:.2f}; "
-        f"{len(missing)} of {len(counts)} cells are missing from a split.",
-        details=details,
-        worst=_worst(table, counts),
+        sentence=f"Cramér's V between split and {_kind(table)} is {association:.2f}, where 0 is the same mix in every "
+        f"split and 1 no kind in two; {len(missing) or 'none'} of {len(counts)} kinds are missing from a split.",
+        details={
+            "Cramér's V as it is": float(np.sqrt(_squares(counts.to_numpy(np.float64)))),
+            "Cramér's V if whole groups were assigned by lot, mean": chance,
+            "cells of family and region": len(counts),
+            "cells that a split lacks": len(missing),
+            "records in cells that a split lacks": {str(k): int(n) for k, n in missing.iloc[:_MOST_TOLD].items()},
+            **_families(table, splits),
+            **_smallest(table),
+            **_donors(evidence.forged, splits),
+        },
+        worst=_worst(table, counts, missing),
     )
 
 
+def _families(table: pd.DataFrame, splits: list[str]) -> dict[str, Any]:
+    families = table["manipulation"].value_counts()
+    shares = (families / families.sum()).to_numpy()
+    return {
+        "families": len(families),
+        "effective number of families": float(np.exp(-(shares * np.log(shares)).sum())),
+        "records by family and split": _nested(pd.crosstab(table["manipulation"], table["split"])[splits]),
+        "records by area decile and split": _nested(pd.crosstab(table["decile"], table["split"])[splits]),
+    }
+
+
+def _kind(table: pd.DataFrame) -> str:
+    return "family" if (table["region"] == _NO_REGION).all() else "kind (family and most edited region)"
+
+
 def _cells(forged: pd.DataFrame) -> pd.DataFrame:
-    """Return split, component, family, decile of the mask's area, and cell: family and most edited region."""
+    """Return split, component, family, region of which most was edited, decile of the mask's area, and cell.
+
+    A cell is a family and a region.
+    """
     regions = [_most(words, shares) for words, shares in zip(forged["regions"], forged["region_shares"], strict=True)]
-    deciles = np.minimum((forged["mask_share"] * 10).astype(int), 9)
+    deciles = np.minimum((forged["mask_share"].fillna(0) * 10).astype(int), 9)
     table = forged[["record_id", "split", "component", "manipulation"]].assign(region=regions)
     names = [f"{at * 10}–{at * 10 + 10} %" for at in range(10)]
     return table.assign(decile=[names[at] for at in deciles], cell=table["manipulation"] + ", " + table["region"])
@@ -66,7 +85,7 @@ def _cells(forged: pd.DataFrame) -> pd.DataFrame:
 def _most(words: Any, shares: Any) -> str:
     """Return the region of which the most was edited; of equals, the first in the paper's order."""
     if not len(words):
-        return "no region"
+        return _NO_REGION
     return str(max(zip(shares, words, strict=True), key=lambda pair: (pair[0], -REGIONS.index(pair[1])))[1])
 
 
@@ -131,16 +150,14 @@ def _nested(counts: pd.DataFrame) -> dict[str, dict[str, int]]:
     return {str(name): {str(split): int(n) for split, n in row.items()} for name, row in top.iterrows()}
 
 
-def _worst(table: pd.DataFrame, counts: pd.DataFrame) -> tuple[Example, ...]:
+def _worst(table: pd.DataFrame, counts: pd.DataFrame, missing: "pd.Series[int]") -> tuple[Example, ...]:
     """Return a record of each of the largest cells that are missing from a split."""
-    missing = counts[(counts == 0).any(axis=1)]
-    order = missing.sum(axis=1).sort_values(ascending=False, kind="stable").index[:MOST_EXAMPLES]
     first = table.drop_duplicates("cell").set_index("cell")["record_id"]
     return tuple(
         Example(
             first[cell],
-            f"{cell}: {int(missing.loc[cell].sum())} records, none in "
-            + " or ".join(split for split, count in missing.loc[cell].items() if not count),
+            f"{cell}: {int(count)} records, none in "
+            + " or ".join(split for split, there in counts.loc[cell].items() if not there),
         )
-        for cell in order
+        for cell, count in missing.iloc[:MOST_EXAMPLES].items()
     )

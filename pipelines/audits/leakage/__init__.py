@@ -10,9 +10,10 @@ from mmtt.audit import MOST_EXAMPLES, Audit, Example, Finding, NotApplicable
 from mmtt.evidence import Evidence
 
 from ...near import Indices
+from .backgrounds import judge_backgrounds
 from .components import TIES, Edges, crossing, edges, labels, split_codes
 from .copied import COPIED_GATE, judge_texts
-from .duplicates import Duplicates, duplicates, judge_backgrounds, judge_duplicates
+from .duplicates import Duplicates, duplicates, judge_duplicates
 from .strangers import ALARM_GATE, judge_identities
 
 

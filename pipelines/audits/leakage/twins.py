@@ -1,20 +1,27 @@
-"""Twins: pairs of pictures in two splits that hashes and small copies propose as one; `duplicates` confirms them.
+"""Twins: pairs of pictures in two splits that hashes and small copies propose as one.
 
 Proposed is a pair within 6 bits, itself or mirrored, whose 8-px copies are alike; and which no lineage ties, since what
-that says is asked by L1. Memory is flat: only the most alike are kept.
+that says is asked by L1. Memory is flat: only the most alike are kept. `duplicates` and `backgrounds` look at what is
+proposed, and judge.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mmtt.evidence import Evidence
+from mmtt.audit import MOST_EXAMPLES, Example
+from mmtt.evidence import Chunk, Evidence, chunks
+from mmtt.images import decode_gray, decode_rgb
+from mmtt.shards import Shard
 
-from ...fingerprints import TINY_PX
+from ...fingerprints import TINY_PX, Small, fingerprints, small
 from ...near import Near, near_hashes
+from .components import split_codes, ties
 
 BITS, CURVE_BITS = 6, 12
 DHASH_BITS = 12
@@ -27,6 +34,18 @@ Hashes = npt.NDArray[np.uint64]
 Tiny = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
+
+
+def coded(evidence: Evidence) -> pd.DataFrame:
+    """Return fingerprints of all rows with what twins are told by: split, tie and pixels as numbers, and positions."""
+    rows, prints = evidence.rows, fingerprints(evidence)
+    return prints.drop(columns=["shard", "row_group", "row"]).assign(
+        **{name: rows[name] for name in ("record_id", "target_id", "manipulation", "split", "place")},
+        at=np.arange(len(rows)),
+        split_code=split_codes(rows),
+        tie=ties(evidence),
+        pixels_code=pd.factorize(prints["pixels"])[0],
+    )
 
 
 class Side(NamedTuple):
@@ -145,3 +164,51 @@ def curve(
     return {
         str(bits): int(within[min(bits, BITS)] + (scaled[bits] if bits > BITS else 0)) for bits in range(CURVE_BITS + 1)
     }
+
+
+# --- pairs that were found ---
+
+
+Copies = dict[int, Small]
+
+
+def copies_of(evidence: Evidence, rows: pd.DataFrame, pairs: pd.DataFrame) -> Copies:
+    """The 64-px copies of all rows that some pairs name, by position in `rows`."""
+    wanted = np.unique(pairs[["first", "second"]].to_numpy(np.int64))
+    places = rows["at"].to_numpy()[wanted]
+    pieces = chunks(evidence.rows.iloc[places])
+    found = [copy for piece in evidence.map("audit: twins", _small, pieces) for copy in piece] if len(wanted) else []
+    return {int(at): copy for at, copy in zip(wanted, found, strict=True)}
+
+
+def _small(chunk: Chunk) -> list[Small]:
+    found, shard = [], Shard(Path(chunk.shard))
+    for group, places in groupby(chunk.places, key=lambda place: place[0]):
+        table = shard.group(group, ("image", "mask"))
+        for _, row in places:
+            image, mask = (table.column(name)[row].as_py()["bytes"] for name in ("image", "mask"))
+            found.append(small(decode_rgb(image), decode_gray(mask)))
+    return found
+
+
+def placed(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of positions in some rows as positions in `evidence.rows`."""
+    at = rows["at"].to_numpy()
+    return pairs.assign(first=at[pairs["first"].to_numpy(np.int64)], second=at[pairs["second"].to_numpy(np.int64)])
+
+
+def at_least(proposed: Proposed) -> str:
+    """Return what a sentence begins with where more was proposed than was looked at."""
+    return "At least " if proposed.dropped else ""
+
+
+def examples(evidence: Evidence, pairs: pd.DataFrame, what: str) -> tuple[Example, ...]:
+    """The first pairs (positions in `evidence.rows`), the row of the later split first."""
+    rows, found = evidence.rows, []
+    for pair in pairs.head(MOST_EXAMPLES).itertuples():
+        first, second = rows.iloc[int(pair.first)], rows.iloc[int(pair.second)]
+        if first["split"] == "train":
+            first, second = second, first
+        why = f"{what} ({pair.kind}), {int(pair.bits)} bits apart, in {first['split']} and in {second['split']}"
+        found.append(Example(first["record_id"], why, second["record_id"], evidence.variant))
+    return tuple(found)

@@ -21,6 +21,7 @@ from .region_table import outlined
 LEAST_IOU = 0.98
 MOST_OFF_PX = 0.1  # ours are off by 0.0001 px, for float32; half a pixel is the commonest bug
 _SIDES = ("left", "top", "right", "bottom")
+_MOST_WIDER = 16  # of a crop's area its bounding box in the photo: turned by 45° it is twice as large
 _FINE = 2  # samples per pixel in the photo's frame: with one, masks of a few pixels come back smaller
 
 
@@ -30,9 +31,11 @@ def aligned(pixels: Pixels) -> dict[str, float]:
     `broken`: 1 where it is no finite invertible 2×3 matrix, or a master's that does not turn, scale and shift alone.
     `iou`: of the mask with itself after it went into the photo's frame and back. `template_off`: how far, in pixels,
     the five points have to be moved to fit the template best. `left` … `bottom`: the landmarks' box in the photo, and
-    `scale`: crop pixels per photo pixel. NaN where something is not known.
+    `scale`: crop pixels per photo pixel. NaN where something is not known, and all of it without a known template.
     """
     record = pixels.record
+    if record.template not in TEMPLATES:
+        return {}
     matrix = np.asarray(record.align_matrix, np.float64)
     if not _is_sound(matrix, record.variant == MASTER):
         return {"broken": 1.0}
@@ -72,7 +75,7 @@ def round_trip(mask: Gray, matrix: Matrix) -> float:
     low, high = np.floor(corners.min(axis=0)) - 1, np.ceil(corners.max(axis=0)) + 1
     out[:, 2] -= low
     across, down = (int(side) + 1 for side in high - low)
-    if across * down > 64 * _FINE**2 * mask.size:
+    if across * down > _MOST_WIDER * _FINE**2 * mask.size:
         return 0.0  # a matrix that shears so much that the crop is a line in the photo
     there = cv2.warpAffine(mask, out, (across, down), flags=cv2.INTER_LINEAR)
     again = cv2.warpAffine(there, invert(out), (width, height), flags=cv2.INTER_LINEAR)
@@ -82,7 +85,7 @@ def round_trip(mask: Gray, matrix: Matrix) -> float:
 
 def _template_off(record: Record, face: Face, size_px: int) -> dict[str, float]:
     """A degraded copy's frame is no template's any more."""
-    if record.variant != MASTER or record.template not in TEMPLATES:
+    if record.variant != MASTER:
         return {}
     goal = TEMPLATES[record.template] * size_px - 0.5
     moved = transform(goal, similarity(face.five_points, goal))
@@ -96,7 +99,7 @@ def judge(evidence: Evidence) -> Finding:
         NotApplicable: no row was aligned to a template.
     """
     found = evidence.measured("M5")
-    found = found[found["template"].isin(list(TEMPLATES))] if "broken" in found else found.iloc[:0]
+    found = found[found["broken"].notna()] if "broken" in found else found.iloc[:0]
     if found.empty:
         raise NotApplicable("No sampled row was aligned to a template that is known here.")
     found = found.reindex(columns=[*found.columns, *(n for n in (*_SIDES, "iou", "template_off") if n not in found)])

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from PIL import Image
 
 from mmtt.audit import Audit, Finding, NotApplicable
@@ -17,22 +18,23 @@ from mmtt.errors import DamagedError
 from mmtt.evidence import Evidence, Pixels
 from mmtt.images import FORMATS, Gray
 from mmtt.metrics import Resampling
-from mmtt.metrics.bootstrap import estimate
+from mmtt.metrics.bootstrap import Estimate, estimate
 from mmtt.regions import REGIONS, region_mask, sayable_of
 
-from ..counting import by, examples
+from ..counting import by, examples, is_sample
 from .region_table import outlined
 
 MOST_PIXELS = 100_000_000
 READINGS = ("half of the maximum", "127", "254")
-_LOST = "lost."
+AREAS = {"> 0": 0, "> 127": 127, "= 255": 254}  # what a pixel has to be above
+_LOST, _AREA = "lost.", "area."
 Mask = npt.NDArray[np.bool_]
 
 
 def binarised(pixels: Pixels) -> dict[str, float]:
     """Compare `mask > 0` of a forgery with other readings: their IoU, and which share of a region's mask they lose.
 
-    Read from the mask as its origin ships it, where that was kept.
+    And which share of the frame each of `AREAS` covers. Read from the mask as its origin ships it, where that was kept.
 
     Raises:
         DamagedError: that mask cannot be decoded.
@@ -43,6 +45,7 @@ def binarised(pixels: Pixels) -> dict[str, float]:
     values = pixels.mask if record.origin_mask is None else origin_values(record.origin_mask)
     widest, above = values > 0, values > 127
     found = {f"iou.{name}": _iou(widest, reading) for name, reading in zip(READINGS, _readings(values), strict=True)}
+    found |= {f"{_AREA}{name}": np.count_nonzero(values > least) / values.size for name, least in AREAS.items()}
     if np.array_equal(widest, above):
         return found
     return found | {f"{_LOST}{word}": share for word, share in _lost(pixels, widest, above)}
@@ -95,16 +98,15 @@ def judge(evidence: Evidence) -> Finding:
     found = found[found[column].notna()] if column in found else found.iloc[:0]
     if found.empty:
         raise NotApplicable("No forged mask is in the sample.")
-    draws = Resampling(found["component"], seed=evidence.settings.seed)
-    values = np.column_stack([found[column], np.ones(len(found))]).astype(np.float64)
-    sums = draws.sums(values, np.arange(len(found)))
-    mean = estimate(sums[:, 0] / sums[:, 1], len(np.unique(draws.of)))
+    mean = _mean(found, column, evidence.settings.seed)
     worst = found[found[column] < 1].sort_values(column, kind="stable")
-    why = worst[column].map(lambda iou: f"read above 0 and above 127, its mask is two masks of IoU {iou:.3f}")
+    why = worst[column].map(
+        lambda iou: f"its masks of what is above 0 and of what is above 127 have an IoU of {iou:.3f}"
+    )
     return Finding(
         statistic=float(found[column].mean()),
-        low=mean.low,
-        high=mean.high,
+        low=mean.low if is_sample(evidence) else None,
+        high=mean.high if is_sample(evidence) else None,
         n=len(found),
         of="sampled masks",
         sentence=_sentence(found[column]),
@@ -113,14 +115,23 @@ def judge(evidence: Evidence) -> Finding:
     )
 
 
-def _sentence(iou: Any) -> str:
+def _mean(found: pd.DataFrame, column: str, seed: int) -> Estimate:
+    draws = Resampling(found["component"], seed=seed)
+    sums = draws.sums(np.column_stack([found[column], np.ones(len(found))]).astype(np.float64), np.arange(len(found)))
+    return estimate(sums[:, 0] / sums[:, 1], len(np.unique(draws.of)))
+
+
+def _sentence(iou: "pd.Series[float]") -> str:
     changed = int((iou < 1).sum())
     if not changed:
-        return f"All {len(iou):,} sampled masks are the same above 0 as above 127."
-    return f"{changed:,} of {len(iou):,} sampled masks are others above 0 than above 127; mean IoU {iou.mean():.3f}."
+        return f"All {len(iou):,} sampled masks are the same whether pixels count above 0 or above 127."
+    return (
+        f"{changed:,} of {len(iou):,} sampled masks shrink when pixels count above 127 and not above 0; over all masks "
+        f"the two readings have a mean IoU of {iou.mean():.3f}."
+    )
 
 
-def _details(found: Any) -> dict[str, Any]:
+def _details(found: pd.DataFrame) -> dict[str, Any]:
     lost = [f"{_LOST}{word}" for word in REGIONS if f"{_LOST}{word}" in found]
     return {
         "mean IoU of > 0 with ≥ half of the maximum": float(found["iou.half of the maximum"].mean()),
@@ -128,6 +139,7 @@ def _details(found: Any) -> dict[str, Any]:
         "mean IoU of > 0 with 255": float(found["iou.254"].mean()),
         "IoU of > 0 with > 127, 5th percentile": float(found["iou.127"].quantile(0.05)),
         "IoU of > 0 with > 127 by family": by(found, "manipulation", found["iou.127"]),
+        "mean share of the frame by reading": {name: float(found[f"{_AREA}{name}"].mean()) for name in AREAS},
         "share of the mask lost at > 127 by region": {
             name.removeprefix(_LOST): float(found[name].mean()) for name in lost
         },

@@ -4,6 +4,7 @@ A mask that was paired by its place in a listing, or resized with the wrong filt
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from mmtt.evidence import Evidence, Pixels
 from mmtt.record import MASTER, Record
 
 from ..counting import is_sample, share_at_fault, why_of
+from .binarisation import origin_values
 
 _DIGITS = 13  # hex digits of a SHA-256 that a float64 holds exactly
 _FAULTS = {
@@ -39,7 +41,7 @@ def paired(pixels: Pixels) -> dict[str, float]:
         "values": not np.isin(mask, (0, 255)).all(),
         "not_pristine": record.manipulation is None and bool(mask.any()),
         "digest": images.sha256(record.image) != record.image_sha256,
-        "share": abs(record.mask_share - np.count_nonzero(mask) / mask.size) > 1e-5,
+        "share": not abs(record.mask_share - np.count_nonzero(mask) / mask.size) <= 1e-5,  # NaN is wrong too
     }
     return {name: float(fault) for name, fault in found.items()} | {"target": _target(record)}
 
@@ -50,6 +52,8 @@ def _shapes(pixels: Pixels) -> list[tuple[int, ...]]:
     pictures = [pixels.pristine, pixels.alpha, pixels.change, *others]
     if record.raw is not None:
         images.decode_rgb(record.raw)  # of any size, but a picture
+    if record.origin_mask is not None:
+        origin_values(record.origin_mask)  # in any format and mode
     return [picture.shape[:2] for picture in pictures if picture is not None]
 
 
@@ -75,9 +79,14 @@ def judge(evidence: Evidence) -> Finding:
         *((found[name] == 1, sentence) for name, sentence in _FAULTS.items()),
         (_mismatched(evidence, sampled, found["target"]), "its pristine is not its target's image"),
     )
-    return share_at_fault(
+    finding = share_at_fault(
         sampled, why, of="sampled rows", fault="are damaged or wrongly paired", sampled=is_sample(evidence)
     )
+    forged = sampled[sampled["manipulation"].notna()]
+    if forged.empty or forged["target_id"].notna().any():
+        return finding
+    unseen = " Without targets nobody can tell a mask of the right size from that of another picture."
+    return replace(finding, sentence=finding.sentence + unseen)
 
 
 def _mismatched(evidence: Evidence, sampled: pd.DataFrame, stored: "pd.Series[float]") -> "pd.Series[bool]":

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
 from mmtt.audit import Audit, Finding, NotApplicable
 from mmtt.evidence import Evidence
 from mmtt.layout import Layout
@@ -15,6 +17,7 @@ from ...replay import Outcome, replay
 from ..counting import FINE, share_at_fault
 
 SHARE, FEWEST, MOST = 0.01, 10, 100
+MOST_FOREIGN = 20  # of programs with weights or code of their own, which may take a minute each
 _AT_ONCE = 25
 
 
@@ -25,12 +28,11 @@ def judge(evidence: Evidence) -> Finding:
         NotApplicable: imported or released, a degraded variant, nothing forged, or no program is here.
     """
     _require_repeatable(evidence)
-    count = min(max(round(SHARE * len(evidence.forged)), FEWEST), MOST)
-    chosen = evidence.drawn(evidence.forged, count)
-    found = {outcome.record_id: outcome for outcome in _outcomes(evidence, list(chosen["record_id"]))}
-    rows = chosen[chosen["record_id"].map(lambda record_id: found[record_id].verdict != "absent")]
+    drawn = chosen(evidence)
+    found = {outcome.record_id: outcome for outcome in _outcomes(evidence, list(drawn["record_id"]))}
+    rows = drawn[drawn["record_id"].map(lambda record_id: found[record_id].verdict != "absent")]
     if rows.empty:
-        raise NotApplicable(f"None of {len(chosen)} forgeries could be made again: {_first(found.values())}.")
+        raise NotApplicable(f"None of {len(drawn)} forgeries could be made again: {_commonest(found.values())}.")
     why = rows["record_id"].map(lambda record_id: FINE if found[record_id].held else found[record_id].detail)
     finding = share_at_fault(
         rows,
@@ -40,16 +42,30 @@ def judge(evidence: Evidence) -> Finding:
         sampled=len(rows) < len(evidence.forged),
         details={
             "came out": dict(Counter(outcome.verdict for outcome in found.values())),
-            "made again by program": {str(name): int(n) for name, n in rows["manipulator"].value_counts().items()},
+            "made again by program": _by_program(rows),
+            "could not be made again by program": _by_program(drawn.drop(rows.index)),
         },
     )
     absent = [outcome for outcome in found.values() if outcome.verdict == "absent"]
-    told = f" {len(absent)} more could not be: {_first(absent)}." if absent else ""
+    told = f" {len(absent)} more could not be: {_commonest(absent)}." if absent else ""
     return replace(finding, sentence=finding.sentence + told)
 
 
-def _first(outcomes: Iterable[Outcome]) -> str:
-    return next(iter(outcomes)).detail.rstrip(".")
+def chosen(evidence: Evidence) -> pd.DataFrame:
+    """Return the forged rows that are made again, drawn by digest, in their order."""
+    count = min(max(round(SHARE * len(evidence.forged)), FEWEST), MOST)
+    drawn = evidence.drawn(evidence.forged, count)
+    foreign = drawn["weights_sha256"].notna() | drawn["code_sha256"].notna()
+    few = evidence.drawn(drawn[foreign], MOST_FOREIGN)
+    return pd.concat([drawn[~foreign], few]).sort_values("place")
+
+
+def _by_program(rows: pd.DataFrame) -> dict[str, int]:
+    return {str(name): int(count) for name, count in rows["manipulator"].value_counts().items()}
+
+
+def _commonest(outcomes: Iterable[Outcome]) -> str:
+    return Counter(outcome.detail.rstrip(".") for outcome in outcomes).most_common(1)[0][0]
 
 
 def _require_repeatable(evidence: Evidence) -> None:

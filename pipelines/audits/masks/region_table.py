@@ -6,6 +6,7 @@ import pandas as pd
 from mmtt.audit import Audit, Finding, NotApplicable
 from mmtt.evidence import Evidence, Pixels
 from mmtt.faces import Face, face_of
+from mmtt.grounding import EDITED_FROM
 from mmtt.images import Gray
 from mmtt.landmarks import SCHEMES
 from mmtt.record import Record
@@ -14,7 +15,6 @@ from mmtt.regions import edited_shares, sayable_of
 from ..counting import is_sample, share_at_fault, why_of
 
 TOLERANCE = 1e-4  # the stored share is a float32
-EDITED_SHARE = 0.05
 
 
 def tabled(pixels: Pixels) -> dict[str, float]:
@@ -28,8 +28,8 @@ def tabled(pixels: Pixels) -> dict[str, float]:
         return {}
     stored = dict(zip(record.regions, record.region_shares, strict=False))
     again = edited_shares(face, pixels.mask)
-    words = {*stored, *again}
-    return {"off": max((abs(stored.get(word, 0) - again.get(word, 0)) for word in words), default=0.0)}
+    off = [abs(stored.get(word, 0) - again.get(word, 0)) for word in {*stored, *again}]
+    return {"off": max((apart if np.isfinite(apart) else 1.0 for apart in off), default=0.0)}
 
 
 def outlined(record: Record, mask: Gray) -> Face | None:
@@ -61,7 +61,7 @@ def judge(evidence: Evidence) -> Finding:
         sampled=is_sample(evidence),
         details={
             "largest difference of a share": float(found["off"].max()),
-            f"share of forgeries that edit {EDITED_SHARE:.0%} of a region, by family": _edited(evidence.forged),
+            f"share of forgeries that edit {EDITED_FROM:.0%} of a region, by family": _edited(evidence.forged),
         },
     )
 
@@ -75,7 +75,7 @@ def _edited(forged: pd.DataFrame) -> dict[str, dict[str, float]]:
             "share": np.concatenate([*forged["region_shares"], np.array([], np.float32)]),
         }
     )
-    counts = table[table["share"] >= EDITED_SHARE].groupby(["family", "region"]).size()
+    counts = table[table["share"] >= EDITED_FROM].groupby(["family", "region"]).size()
     rows = forged["manipulation"].value_counts()
     found: dict[str, dict[str, float]] = {}
     for (family, region), count in counts.items():

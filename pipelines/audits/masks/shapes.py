@@ -48,8 +48,7 @@ def judge(evidence: Evidence) -> Finding:
     found = evidence.measured("M3").reindex(columns=[*forged.columns, "components", "thinness", "thickness"])
     found = found[found["thickness"].notna()]
     thin = found["thickness"] < THIN_SHARE
-    counted, slivers = float((empty | full).mean()), int(thin.sum())
-    share = _share(evidence, found, thin)
+    counted, share = float((empty | full).mean()), _share(found, thin)
     rows = pd.concat([forged[empty | full], found[thin]])[["record_id", "variant"]]
     why = why_of(
         rows.index,
@@ -59,23 +58,24 @@ def judge(evidence: Evidence) -> Finding:
     )
     return Finding(
         statistic=counted + share.value,
-        low=counted + share.low,
-        high=min(counted + share.high, 1.0),
+        low=counted + share.low if is_sample(evidence) else None,
+        high=min(counted + share.high, 1.0) if is_sample(evidence) else None,
         n=len(forged),
         of="forgeries",
-        sentence=f"{int(empty.sum()):,} of {len(forged):,} masks are empty, {int(full.sum()):,} cover the frame; "
-        f"{slivers:,} of {len(found):,} sampled ones are slivers.",
+        sentence=f"{_count(empty).capitalize()} of {len(forged):,} masks are empty, {_count(full)} cover more than "
+        f"{FULL_SHARE:.0%} of the frame; of {len(found):,} sampled ones {_count(thin)} are slivers, nowhere thicker "
+        f"than {THIN_SHARE:.2%} of the picture's side.",
         details=_details(forged, found),
         worst=examples(rows, why),
     )
 
 
-def _share(evidence: Evidence, found: pd.DataFrame, thin: "pd.Series[bool]") -> Share:
-    if found.empty:
-        return Share(0, 0, 1)
-    if is_sample(evidence):
-        return grouped_share(thin, np.ones(len(found)), found["component"])
-    return Share(*3 * [float(thin.mean())])
+def _share(found: pd.DataFrame, thin: "pd.Series[bool]") -> Share:
+    return Share(0, 0, 1) if found.empty else grouped_share(thin, np.ones(len(found)), found["component"])
+
+
+def _count(flags: "pd.Series[bool]") -> str:
+    return f"{int(flags.sum()):,}" if flags.any() else "none"
 
 
 def _details(forged: pd.DataFrame, found: pd.DataFrame) -> dict[str, Any]:

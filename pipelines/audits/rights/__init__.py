@@ -3,6 +3,7 @@
 R1 here; R3 and R4, which read files, in `marking`.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -34,10 +35,17 @@ def judge_licences(evidence: Evidence) -> Finding:
         (_other_than(rows, "source_id", "source_licence"), "its source_licence is not that of its donor"),
     )
     why = why.where(why != FINE, handed_on)
-    return share_at_fault(
-        rows, why, of="rows", fault="have licences or obligations that do not close", sampled=False,
+    finding = share_at_fault(
+        rows,
+        why,
+        of="rows",
+        fault="have licences that conflict, or obligations that do not follow from them",
+        sampled=False,
         details=_details(evidence),
-    )  # fmt: skip
+    )
+    unknown = int(evidence.forged["code_licence"].isna().sum())
+    told = f" Of {unknown:,} forgeries the program's licence is not known." if unknown else ""
+    return replace(finding, sentence=finding.sentence + told)
 
 
 def _why(photo: Any, donor: Any, code: Any, weights: Any, rule: str, said: tuple[str, ...]) -> str:

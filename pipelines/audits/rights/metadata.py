@@ -1,32 +1,41 @@
 """Metadata: what a picture file carries beside its pixels: marks that say what it is, and what should not have stayed.
 
-Containers are walked here and not by Pillow, which drops what it does not know and reads what it need not. Lengths are
-checked before they are followed, no file costs more than `MOST_PARTS` steps, at most `MOST_TEXT` bytes of a text are
-inflated. Sources: PNG, ISO/IEC 15948; JPEG, ITU-T T.81; Exif 2.32, CIPA DC-008; C2PA 2.1, where manifests are embedded.
+Of a text at most `MOST_TEXT` bytes are inflated. Sources: Exif 2.32, CIPA DC-008; C2PA 2.1, where manifests are
+embedded.
 """
 
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-MOST_PARTS = 20_000
+from .. import containers
+
 MOST_TEXT = 1 << 20
 MOST_DIRECTORIES = 100
 MARKS = ("C2PA", "digital source type", "text")
 REMAINS = ("GPS position", "thumbnail", "serial number or owner", "comment or text", "bytes after the end")
 
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _MARKED = re.compile(
     rb"forged|deep ?fake|manipulated|synthetic|ai[- ]generated|algorithmicmedia|\bmmtt\b", re.IGNORECASE
 )
-# What an encoder writes of itself is nobody's secret, nor is a resolution or a colour profile.
-_HARMLESS = re.compile(rb"^(software|creator: gd-jpeg|lavc|xml:com\.adobe\.xmp)", re.IGNORECASE)
+# What an encoder writes of itself is nobody's secret, nor is a resolution, a colour profile, a file's date, or nothing.
+_ENCODER = (
+    rb"creator: gd-jpeg|lavc|lavf|ffmpeg|(created|edited|saved) with (the )?gimp|gimp\b|imagemagick|graphicsmagick"
+    rb"|file (written|source).{,20}photoshop|lead technologies|intel\(r\) (jpeg|ipp)|(compressed|optimized) by jpeg"
+    rb"|applemark|handmade software|libjpeg|jpeg encoder"
+)
+_HARMLESS = re.compile(
+    rb"^(software: |date:(create|modify|timestamp): |((comment|description): )?(("
+    + _ENCODER
+    + rb").{,100})?[\s\0]{,64}\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
 _XMP_PERSONAL = re.compile(rb"SerialNumber|OwnerName|dc:creator|photoshop:History|LensSerial", re.IGNORECASE)
 
 
-class Part(NamedTuple):
+class Piece(NamedTuple):
     """A piece of a file that is no pixels: `exif`, `xmp`, `text`, `c2pa`, `photoshop`, `mpf` or `tail`; its content."""
 
     kind: str
@@ -36,7 +45,7 @@ class Part(NamedTuple):
 def marks(data: bytes) -> frozenset[str]:
     """Return which of `MARKS` a picture's bytes carry."""
     found = set()
-    for kind, content in parts(data):
+    for kind, content in pieces(data):
         if kind == "c2pa":
             found.add("C2PA")
         if kind in ("c2pa", "xmp") and b"digitalsourcetype" in content.lower():
@@ -48,11 +57,11 @@ def marks(data: bytes) -> frozenset[str]:
 
 def remains(data: bytes) -> frozenset[str]:
     """Return which of `REMAINS` a picture's bytes carry: what tells of a person, or shows it before the edit."""
-    return frozenset(word for part in parts(data) for word in _remains(part))
+    return frozenset(word for piece in pieces(data) for word in _remains(piece))
 
 
-def _remains(part: Part) -> Iterator[str]:
-    kind, content = part
+def _remains(piece: Piece) -> Iterator[str]:
+    kind, content = piece
     if kind == "exif":
         yield from exif_remains(content)
     elif kind == "xmp":
@@ -69,46 +78,35 @@ def _remains(part: Part) -> Iterator[str]:
         yield "bytes after the end"
 
 
-def parts(data: bytes) -> Iterator[Part]:
-    """Yield what a PNG, JPEG or WebP carries beside its pixels, in its order; nothing of other formats."""
-    if data.startswith(_PNG):
-        yield from _of_png(data)
-    elif data.startswith(_JPEG):
-        yield from _of_jpeg(data)
-    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        yield from _of_webp(data)
-    elif data[:4] in (b"II*\0", b"MM\0*"):
-        yield Part("exif", data)
-
-
-def _of_png(data: bytes) -> Iterator[Part]:
-    at = len(_PNG)
-    for _ in range(MOST_PARTS):
-        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        content, at = data[at + 8 : at + 8 + size], at + 12 + size
-        if kind in _PNG_KINDS:
-            yield Part(*_of_chunk(kind, content))
-        if kind == b"IEND" or at >= len(data):
-            break
-    if data[at:]:
-        yield Part("tail", data[at:])
+def pieces(data: bytes) -> Iterator[Piece]:
+    """Yield what a PNG, JPEG, WebP or TIFF carries beside its pixels, in its order; nothing of other formats."""
+    container = containers.container_of(data)
+    if container == "TIFF":
+        yield Piece("exif", data)
+    for part in containers.parts(data):
+        found = Piece("tail", part.content) if part.kind == containers.TAIL else _PIECES[container](part)
+        if found is not None:
+            yield found
 
 
 _PNG_KINDS: Mapping[bytes, str] = {b"eXIf": "exif", b"caBX": "c2pa", b"tEXt": "text", b"zTXt": "text", b"iTXt": "text"}
 
 
-def _of_chunk(kind: bytes, content: bytes) -> tuple[str, bytes]:
-    key, _, rest = content.partition(b"\0")
-    if kind == b"zTXt":
+def _of_png(part: containers.Part) -> Piece | None:
+    if part.kind not in _PNG_KINDS:
+        return None
+    key, _, rest = part.content.partition(b"\0")
+    if part.kind == b"zTXt":
         rest = _inflated(rest[1:])
-    elif kind == b"iTXt":
+    elif part.kind == b"iTXt":
         words = rest[2:].split(b"\0", 2)[-1]  # after language and translated key
         rest = _inflated(words) if rest[:1] == b"\1" else words
     if key == b"XML:com.adobe.xmp":
-        return "xmp", rest
+        return Piece("xmp", rest)
     if key.startswith(b"Raw profile type"):  # ImageMagick's way of keeping EXIF in a PNG: in hexadecimal
-        return "exif", _from_hex(rest)
-    return _PNG_KINDS[kind], content if _PNG_KINDS[kind] != "text" else key + b": " + rest
+        return Piece("exif", _from_hex(rest))
+    kind = _PNG_KINDS[part.kind]
+    return Piece(kind, key + b": " + rest if kind == "text" else part.content)
 
 
 def _inflated(data: bytes) -> bytes:
@@ -126,63 +124,33 @@ def _from_hex(text: bytes) -> bytes:
         return b""
 
 
-def _of_jpeg(data: bytes) -> Iterator[Part]:
-    at = 2
-    for _ in range(MOST_PARTS):
-        if at + 4 > len(data) or data[at] != 0xFF:
-            return
-        marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        if marker == 0xD9:
-            break
-        size = int.from_bytes(data[at + 2 : at + 4], "big")
-        kind = _kind_of_segment(marker, data[at + 4 : at + 2 + size])
-        if kind:
-            yield kind
-        at += 2 + max(size, 2)
-        if marker == 0xDA:
-            at = _after_scan(data, at)
-    if len(data) > at + 2:
-        yield Part("tail", data[at + 2 :])
-
-
 _SEGMENTS = (
-    (0xE1, b"Exif\0\0", "exif"), (0xE1, b"http://ns.adobe.com/xap/1.0/\0", "xmp"),
-    (0xE1, b"http://ns.adobe.com/xmp/extension/\0", "xmp"), (0xE2, b"MPF\0", "mpf"), (0xEB, b"JP", "c2pa"),
-    (0xED, b"Photoshop 3.0\0", "photoshop"), (0xFE, b"", "text"),
+    (b"\xe1", b"Exif\0\0", "exif"), (b"\xe1", b"http://ns.adobe.com/xap/1.0/\0", "xmp"),
+    (b"\xe1", b"http://ns.adobe.com/xmp/extension/\0", "xmp"), (b"\xe2", b"MPF\0", "mpf"), (b"\xeb", b"JP", "c2pa"),
+    (b"\xed", b"Photoshop 3.0\0", "photoshop"), (b"\xfe", b"", "text"),
 )  # fmt: skip
 
 
-def _kind_of_segment(marker: int, content: bytes) -> Part | None:
-    for wanted, start, kind in _SEGMENTS:
-        if marker == wanted and content.startswith(start) and (kind != "c2pa" or b"c2pa" in content):
-            return Part(kind, content[len(start) :])
+def _of_jpeg(part: containers.Part) -> Piece | None:
+    for marker, start, kind in _SEGMENTS:
+        if part.kind == marker and part.content.startswith(start) and (kind != "c2pa" or b"c2pa" in part.content):
+            return Piece(kind, part.content.removeprefix(start))
     return None
 
 
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_WEBP_KINDS: Mapping[bytes, str] = {b"EXIF": "exif", b"XMP ": "xmp", b"C2PA": "c2pa"}
 
 
-def _after_scan(data: bytes, at: int) -> int:
-    """Where the next marker after entropy-coded data begins."""
-    found = _MARKER.search(data, at)
-    return found.start() if found else len(data)
+def _of_webp(part: containers.Part) -> Piece | None:
+    kind = _WEBP_KINDS.get(part.kind)
+    return None if kind is None else Piece(kind, part.content.removeprefix(b"Exif\0\0"))
 
 
-def _of_webp(data: bytes) -> Iterator[Part]:
-    at, end = 12, 8 + int.from_bytes(data[4:8], "little")
-    for _ in range(MOST_PARTS):
-        if at + 8 > min(end, len(data)):
-            break
-        kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
-        named = {b"EXIF": "exif", b"XMP ": "xmp", b"C2PA": "c2pa"}.get(kind)
-        if named:
-            yield Part(named, data[at + 8 : at + 8 + size].removeprefix(b"Exif\0\0"))
-        at += 8 + size + size % 2
-    if data[end + end % 2 :]:
-        yield Part("tail", data[end + end % 2 :])
+_PIECES: Mapping[str, Callable[[containers.Part], Piece | None]] = {
+    "PNG": _of_png,
+    "JPEG": _of_jpeg,
+    "WebP": _of_webp,
+}
 
 
 # Exif tags, by what they tell; those with a value of blanks tell nothing.

@@ -16,9 +16,10 @@ from mmtt.audit import Audit, Finding, NotApplicable
 from mmtt.evidence import Evidence, Pixels
 from mmtt.metrics import auc
 
+from ..containers import CONTAINERS
 from .answers import by_classifier, by_shift
 from .contrasts import Contrast, strongest
-from .headers import CONTAINERS, FEATURES, in_words, read_header
+from .headers import FEATURES, in_words, read_header
 from .names import name_features
 from .outside import LEAST_PX, free_strips, gathered, mean_over, names, shared_cells
 from .separability import separate
@@ -85,7 +86,7 @@ def judge_resampling(evidence: Evidence) -> Finding:
 def _measured_outside(evidence: Evidence, audit_id: str) -> pd.DataFrame:
     rows = evidence.measured(audit_id)
     if "covered 000" not in rows:
-        raise NotApplicable(f"No sampled picture has {LEAST_PX} pixels on its shorter side.")
+        raise NotApplicable(f"No sampled picture can be decoded and has {LEAST_PX} pixels on its shorter side.")
     return rows[rows["covered 000"].notna()]
 
 

@@ -1,19 +1,16 @@
 """Headers: what a picture file says before its pixels. A detector that reads these has learnt who wrote the file.
 
-Read here and not by Pillow, which keeps to itself what tells encoders apart (order of chunks, zlib header, restart
-intervals, Huffman tables) and runs much more code on a stranger's bytes. Nothing is decompressed, lengths are checked
-before they are followed, and no file costs more than `MOST_PARTS` steps.
+Order of chunks, zlib header, restart intervals, Huffman tables tell encoders apart. Nothing is decompressed.
 """
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from math import nan
-from typing import NamedTuple
 
 import numpy as np
 
-CONTAINERS = ("unknown", "PNG", "JPEG", "WebP", "GIF", "BMP", "TIFF")
-MOST_PARTS = 20_000
+from ..containers import CONTAINERS, TAIL, container_of, parts
+
 _EXIF_READ = 1 << 16  # what a JPEG segment can hold
 _FLAGS = ("EXIF", "EXIF thumbnail", "ICC profile", "XMP", "comment", "bytes after the end")
 _NUMBERS = (
@@ -40,7 +37,7 @@ def read_header(data: bytes) -> Found:
     Tables and names are told as a checksum. Any bytes are taken; what cannot be followed is left NaN.
     """
     found = dict.fromkeys(FEATURES, nan) | dict.fromkeys(_FLAGS, 0.0)
-    container = next((name for name, fits in _MAGIC.items() if fits(data)), "unknown")
+    container = container_of(data)
     found["container"] = float(CONTAINERS.index(container))
     if container in _READERS:
         found |= _READERS[container](data)
@@ -76,39 +73,21 @@ def _exif(payload: bytes) -> Found:
 
 def _png(data: bytes) -> Found:
     found, ancillary, idats = Found(), [], list[int]()
-    for chunk in _chunks(data):
-        if chunk.kind == b"IDAT":
-            idats.append(chunk.size)
+    for kind, content, size in parts(data):
+        if kind == b"IDAT":
+            idats.append(size)
             if len(idats) == 1:
-                found["zlib header"] = _number(data, chunk.start, 2)
-        elif chunk.kind == b"IEND":
-            found["bytes after the end"] = float(len(data) > chunk.start + chunk.size + 4)
-        elif chunk.kind[:1].islower():
-            ancillary.append(chunk.kind)
-            found |= _ancillary(chunk.kind, data[chunk.start : chunk.start + min(chunk.size, _EXIF_READ)])
+                found["zlib header"] = _number(content, 0, 2)
+        elif kind == TAIL:
+            found["bytes after the end"] = 1.0
+        elif kind[:1].islower():
+            ancillary.append(kind)
+            found |= _ancillary(kind, content[:_EXIF_READ])
     # One chunk is as large as its content; the first of several is as large as the encoder's buffer.
     found["IDAT size"] = float(idats[0]) if len(idats) > 1 else nan
     found["ancillary chunks"] = _digest(b"".join(ancillary))
     names = {"width": (16, 4), "height": (20, 4), "bit depth": (24, 1), "colour type": (25, 1), "interlace": (28, 1)}
     return found | {name: _number(data, start, size) for name, (start, size) in names.items()}
-
-
-class _Chunk(NamedTuple):
-    kind: bytes
-    start: int
-    size: int
-
-
-def _chunks(data: bytes) -> Iterator[_Chunk]:
-    at = 8
-    for _ in range(MOST_PARTS):
-        if at + 8 > len(data):
-            return
-        chunk = _Chunk(data[at + 4 : at + 8], at + 8, int.from_bytes(data[at : at + 4], "big"))
-        yield chunk
-        if chunk.kind == b"IEND":
-            return
-        at = chunk.start + chunk.size + 4
 
 
 def _ancillary(kind: bytes, payload: bytes) -> Found:
@@ -127,9 +106,11 @@ def _ancillary(kind: bytes, payload: bytes) -> Found:
 def _jpeg(data: bytes) -> Found:
     found: Found = {"restart interval": 0.0, "JFIF": 0.0, "Huffman tables": 1.0}
     tables, applications = bytearray(), bytearray()
-    for marker, start, size in _segments(data):
-        payload = data[start : start + size]
-        if marker == 0xDB:
+    for kind, payload, _ in parts(data):
+        marker = kind[0]
+        if kind == TAIL:
+            found["bytes after the end"] = 1.0
+        elif marker == 0xDB:
             tables += payload
         elif marker == 0xDD:
             found["restart interval"] = _number(payload, 0, 2)
@@ -145,22 +126,6 @@ def _jpeg(data: bytes) -> Found:
     found["JPEG quality"] = _quality(float(luminance.sum())) if len(luminance) == 64 and tables[0] < 16 else nan
     found["application segments"] = _digest(bytes(applications))
     return found
-
-
-def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and size of each segment up to the first scan."""
-    at = 2
-    for _ in range(MOST_PARTS):
-        if at + 4 > len(data) or data[at] != 0xFF or data[at + 1] == 0xDA:
-            return
-        if data[at + 1] == 0xFF:  # fill byte
-            at += 1
-            continue
-        size = int.from_bytes(data[at + 2 : at + 4], "big")
-        if size < 2:
-            return
-        yield data[at + 1], at + 4, size - 2
-        at += 2 + size
 
 
 def _frame(marker: int, payload: bytes) -> Found:
@@ -189,11 +154,12 @@ def _application(marker: int, payload: bytes) -> Found:
 
 def _standard_huffman(payload: bytes) -> bool:
     """Whether tables have as many symbols as those of T.81, annex K; those that are fitted to content have others."""
-    while len(payload) >= 17:
-        symbols = sum(payload[1:17])
+    at = 0
+    while at + 17 <= len(payload):
+        symbols = sum(payload[at + 1 : at + 17])
         if symbols not in (12, 162):
             return False
-        payload = payload[17 + symbols :]
+        at += 17 + symbols
     return True
 
 
@@ -209,7 +175,8 @@ def _quality(total: float) -> float:
 
 
 def _webp(data: bytes) -> Found:
-    kind, found = data[12:16], {"WebP kind": _digest(data[12:16])}
+    kind, tail = data[12:16], any(part.kind == TAIL for part in parts(data))
+    found = {"WebP kind": _digest(kind), "bytes after the end": float(tail)}
     if kind == b"VP8X":
         flags = data[20] if len(data) > 20 else 0
         found |= {"ICC profile": float(flags >> 5 & 1), "EXIF": float(flags >> 3 & 1), "XMP": float(flags >> 2 & 1)}
@@ -229,14 +196,6 @@ def _bmp(data: bytes) -> Found:
     return {name: _number(data, start, size, "little") for name, (start, size) in names.items()}
 
 
-_MAGIC: Mapping[str, Callable[[bytes], bool]] = {
-    "PNG": lambda data: data.startswith(b"\x89PNG\r\n\x1a\n"),
-    "JPEG": lambda data: data.startswith(b"\xff\xd8\xff"),
-    "WebP": lambda data: data[:4] == b"RIFF" and data[8:12] == b"WEBP",
-    "GIF": lambda data: data[:6] in (b"GIF87a", b"GIF89a"),
-    "BMP": lambda data: data.startswith(b"BM"),
-    "TIFF": lambda data: data[:4] in (b"II*\0", b"MM\0*"),
-}
 _READERS: Mapping[str, Callable[[bytes], Found]] = {
     "PNG": _png,
     "JPEG": _jpeg,

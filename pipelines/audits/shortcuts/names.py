@@ -31,7 +31,8 @@ def name_features(ids: pd.Series, title: str) -> pd.DataFrame:
 
 
 def _codes(values: pd.Series) -> pd.Series:
-    common = values.value_counts(sort=True).index[:_COMMON]
+    counts = values.value_counts()
+    common = sorted(counts.index, key=lambda name: (-counts[name], name))[:_COMMON]
     return values.map({name: place + 1 for place, name in enumerate(sorted(common))}).fillna(0)
 
 

@@ -3,7 +3,8 @@
 Gradient-boosted trees (Friedman, 2001; scikit-learn's histogram variant) by grouped, stratified cross-validation: who
 is scored was never trained on, nor was anybody of the same component. Trees, because one odd value among many is what
 a shortcut looks like, and because they ask for no scaling. The AUC is that of the pooled out-of-fold scores; below 0.5
-is chance. Its interval draws components, not rows.
+is chance. Its interval draws components, not rows; it does not train again, and so is a fifth too narrow: where nothing
+tells, it begins above 0.5 in 6 % of datasets of 120 to 800 rows (not 2.5 %), and above 0.55 in fewer than 1 %.
 """
 
 import warnings
@@ -22,6 +23,7 @@ from mmtt.metrics import Resampling, auc
 FOLDS = 5
 LEAST_ROWS, LEAST_GROUPS = 20, 10
 _SHUFFLES, _SHUFFLED = 2, 12
+_STATES = 1 << 32  # of scikit-learn's generator; a recipe's seed may be larger
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.intp]
@@ -51,13 +53,13 @@ def separate(features: pd.DataFrame, labels: Bools, groups: Sequence[str], *, se
     """Return how well a classifier tells rows apart.
 
     Args:
-        features: numbers, a row each; NaN tells nothing (the column's most common value stands in).
+        features: numbers, a row each; NaN tells nothing (a value drawn from the column's others stands in).
         labels: bool N, the class of each row; `enough` of both.
         groups: N names; rows of one are never on both sides of a fold.
         seed: of folds, trees and draws.
         level: of the interval.
     """
-    table = _varied(features).to_numpy(np.float64)
+    table = _filled(features, seed).to_numpy(np.float64)
     scores = np.full(len(table), 0.5)
     for fold in _folds(table, labels, groups, seed):
         scores[fold.test] = fold.score(table[fold.test])
@@ -73,7 +75,7 @@ def importances(features: pd.DataFrame, labels: Bools, groups: Sequence[str], *,
     Breiman's permutation importance ("Random forests", 2001), the mean of a few shuffles. Columns that move nothing
     are left out; of many columns only those are tried that tell most by themselves. Arguments are those of `separate`.
     """
-    varied, rng = _varied(features), np.random.default_rng(seed)
+    varied, rng = _filled(features, seed), np.random.default_rng(seed)
     table = varied.to_numpy(np.float64)
     tried = [varied.columns.get_loc(name) for name in list(alone(varied, labels))[:_SHUFFLED]]
     whole = np.full(len(table), 0.5)
@@ -91,10 +93,11 @@ def importances(features: pd.DataFrame, labels: Bools, groups: Sequence[str], *,
 
 
 def alone(features: pd.DataFrame, labels: Bools) -> Mapping[str, float]:
-    """Return how well each column that varies orders the two classes by itself: AUC, 0.5–1, the highest first."""
-    varied = _varied(features)
-    values = {str(name): float(auc(column.to_numpy(np.float64), labels)[0]) for name, column in varied.items()}
-    return dict(sorted(((name, max(value, 1 - value)) for name, value in values.items()), key=lambda item: -item[1]))
+    """Return how well each column that varies orders the rows that have it: AUC, 0.5–1, the highest first."""
+    known = {str(name): column.notna().to_numpy() for name, column in _varied(features).items()}
+    values = {name: auc(features[name].to_numpy(np.float64)[rows], labels[rows])[0] for name, rows in known.items()}
+    found = {name: float(max(value, 1 - value)) for name, value in values.items() if np.isfinite(value)}
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +115,21 @@ class _Fold:
 
 
 def _varied(features: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns that hold more than one value, NaN filled in."""
-    kept = features[[name for name, column in features.items() if column.nunique() > 1]]
-    return kept.fillna({name: column.mode().iloc[0] for name, column in kept.items()}).astype(float)
+    """Return the columns that hold more than one value."""
+    return features[[name for name, column in features.items() if column.nunique() > 1]].astype(float)
+
+
+def _filled(features: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the columns that vary, each NaN replaced by a value drawn from its column.
+
+    One value for all, whichever, would be a mark of the rows that have none.
+    """
+    rng, kept = np.random.default_rng(seed), _varied(features)
+    for name, column in kept.items():
+        gaps = column.isna().to_numpy()
+        if gaps.any():
+            kept[name] = column.where(~gaps, rng.choice(column[~gaps], len(column)))
+    return kept
 
 
 def _folds(table: Floats, labels: Bools, groups: Sequence[str], seed: int) -> Iterator[_Fold]:
@@ -122,7 +137,7 @@ def _folds(table: Floats, labels: Bools, groups: Sequence[str], seed: int) -> It
         return
     from sklearn.model_selection import StratifiedGroupKFold  # here, or every worker that measures would load it
 
-    cutter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    cutter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed % _STATES)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes and columns that are scarce in some fold
         for train, test in cutter.split(table, labels, np.asarray(groups, dtype=object).astype(str)):
@@ -135,5 +150,5 @@ def _model(seed: int) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(
-        max_iter=40, max_leaf_nodes=8, min_samples_leaf=8, early_stopping=False, random_state=seed
+        max_iter=40, max_leaf_nodes=8, min_samples_leaf=8, early_stopping=False, random_state=seed % _STATES
     )

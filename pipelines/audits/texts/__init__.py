@@ -29,9 +29,10 @@ AUDITS: tuple[Audit, ...] = (
         id="X6",
         title="Template collapse",
         question="Do the texts say the same again and again, word for word?",
-        unit="share of repeated 4-grams",
+        unit="share of texts",
         judge=judge_repetition,
-        gate=0.3,  # people: 0.01 to 0.04, and 0.18 where each sentence is a form of another; templates: 0.5 and more
+        # Sentences written each by itself, with a stock phrase before and after: 0.01; templates: 0.3 and more.
+        gate=0.1,
     ),
     Audit(
         id="X7",

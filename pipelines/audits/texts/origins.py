@@ -17,7 +17,11 @@ _MOST_READ = 5000  # derived texts, read twice
 
 
 def judge_origins(evidence: Evidence) -> Finding:
-    """Count the texts that do not say who wrote them, and those a model made that do not say which model."""
+    """Count the texts that do not say who wrote them, and those a model made that do not say which model.
+
+    Raises:
+        NotApplicable: there are no texts.
+    """
     table = texts_of(evidence)
     silent = ~table["text_origin"].isin(set(TEXT_ORIGINS) - {"unknown"})
     derived = table["derived_text"] != "" if "derived_text" in table else pd.Series(False, index=table.index)
@@ -28,11 +32,18 @@ def judge_origins(evidence: Evidence) -> Finding:
         statistic=float(wrong.mean()),
         n=len(table),
         of="texts",
-        sentence=f"{int(silent.sum()):,} of {len(table):,} texts do not say who wrote them; {int(unsigned.sum()):,} of "
-        f"{int(derived.sum()):,} texts derived from others do not say by which model and how.",
+        sentence=_sentence(silent, derived, unsigned),
         details={"texts by origin": dict(counts.most_common()), **_survival(evidence, table[derived])},
         worst=_worst(table[wrong], silent),
     )
+
+
+def _sentence(silent: pd.Series, derived: pd.Series, unsigned: pd.Series) -> str:
+    told = f"{int(silent.sum()):,}" if silent.any() else "None"
+    of_derived = (
+        f"{int(unsigned.sum()):,} of {int(derived.sum()):,} texts derived from them do not say by which model and how."
+    )
+    return f"{told} of {len(silent):,} texts leave open who wrote them{'; ' + of_derived if derived.any() else '.'}"
 
 
 def _lacks(table: pd.DataFrame, derived: pd.Series) -> pd.Series:

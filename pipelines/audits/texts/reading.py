@@ -1,8 +1,8 @@
 """The texts of a dataset as a table, and what the lexicon reads out of them."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from mmtt.regions import REGIONS
 from mmtt.words import LANGUAGES
 
 MOST_READ = 20_000  # texts; a millisecond each
+MOST_SHOWN = 200  # characters of a text in an example
 _CHUNK = 200
 _COLUMNS = ("report_id", "record_id", "annotator", "protocol", "text", "language", "text_origin", "regions")
 
@@ -48,15 +49,17 @@ def texts_of(evidence: Evidence) -> pd.DataFrame:
     return table.assign(**{name: table[name].astype(object).fillna("") for name in strings}).reset_index(drop=True)
 
 
-def drawn_texts(evidence: Evidence, table: pd.DataFrame, most: int = MOST_READ) -> pd.DataFrame:
-    """Return so many of some texts, or all; drawn by digest of seed and record, in their order."""
-    if len(table) <= most:
+def shortened(text: str) -> str:
+    """Return as much of a text as an example can show."""
+    return textwrap.shorten(text, MOST_SHOWN, placeholder=" …")
+
+
+def _drawn(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
+    """Return `MOST_READ` of some texts, or all; drawn by digest of seed and record, in their order."""
+    if len(table) <= MOST_READ:
         return table
     lots = table["record_id"].map(lambda record_id: derived_id(evidence.settings.seed, "texts", record_id))
-    return table.loc[lots.sort_values(kind="stable").index[:most].sort_values()]
-
-
-_READINGS: WeakKeyDictionary[Evidence, pd.DataFrame] = WeakKeyDictionary()
+    return table.loc[lots.sort_values(kind="stable").index[:MOST_READ].sort_values()]
 
 
 def readings(evidence: Evidence) -> pd.DataFrame:
@@ -68,16 +71,18 @@ def readings(evidence: Evidence) -> pd.DataFrame:
     Raises:
         NotApplicable: no text is about a forged record, or in a language that can be read.
     """
-    if evidence not in _READINGS:
-        places = evidence.forged.drop_duplicates("record_id").set_index("record_id")["place"]
-        table = texts_of(evidence)
-        table = table[table["language"].map(readable) & table["record_id"].isin(places.index)]
-        if table.empty:
-            raise NotApplicable(f"No text about a forged record is in a language that can be read: {_languages()}.")
-        table = drawn_texts(evidence, table)
-        pairs = list(zip(table["text"], table["language"], strict=True))
-        _READINGS[evidence] = table.assign(place=table["record_id"].map(places), read=read_all(evidence, pairs))
-    return _READINGS[evidence]
+    return evidence.once(_readings)
+
+
+def _readings(evidence: Evidence) -> pd.DataFrame:
+    places = evidence.forged.drop_duplicates("record_id").set_index("record_id")["place"]
+    table = texts_of(evidence)
+    table = table[table["language"].map(readable) & table["record_id"].isin(places.index)]
+    if table.empty:
+        raise NotApplicable(f"No text about a forged record is in a language that can be read: {', '.join(LANGUAGES)}.")
+    table = _drawn(evidence, table)
+    pairs = list(zip(table["text"], table["language"], strict=True))
+    return table.assign(place=table["record_id"].map(places), read=read_all(evidence, pairs))
 
 
 def readable(language: str) -> bool:
@@ -130,7 +135,3 @@ def _released(rows: pd.DataFrame) -> pd.DataFrame:
         "text_origin": told["text_origin"],
     }
     return pd.DataFrame(columns).assign(regions=pd.Series(words, index=told.index, dtype=object))
-
-
-def _languages() -> str:
-    return ", ".join(LANGUAGES)

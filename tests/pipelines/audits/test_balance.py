@@ -79,10 +79,17 @@ def test_a_family_that_is_only_in_test_fails(tmp_path):
     }  # fmt: skip
 
 
-def test_one_split_alone_cannot_be_compared(tmp_path):
+def test_where_no_region_is_known_only_families_are_compared(tmp_path):
+    bare = [replace(r, regions=[], region_shares=[]) for r in forgeries(lambda _: FAMILIES)]
+    found = outcome(stored_dataset(tmp_path, pairs()[0], bare), "F1")
+    assert found.verdict is Verdict.PASSES and found.finding.sentence.startswith("Cramér's V between split and family ")
+
+
+def test_one_split_alone_cannot_be_compared_nor_can_nothing(tmp_path):
     pristine, forged = pairs()
-    layout = stored_dataset(tmp_path, pristine, forged, splits={r.record_id: "train" for r in pristine})
-    assert outcome(layout, "F1").verdict is Verdict.ABSENT
+    assert outcome(stored_dataset(tmp_path / "none", pristine, []), "F1").reason == "Nothing is forged here."
+    layout = stored_dataset(tmp_path / "one", pristine, forged, splits={r.record_id: "train" for r in pristine})
+    assert outcome(layout, "F1").reason == "All forged records are in one split, so nothing can be compared."
 
 
 def test_a_model_that_is_bad_on_one_family_shows_a_gap_and_an_even_one_none(tmp_path):

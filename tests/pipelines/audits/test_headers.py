@@ -14,7 +14,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from mmtt import images
-from pipelines.audits.shortcuts.headers import CONTAINERS, FEATURES, MOST_PARTS, read_header
+from pipelines.audits.containers import CONTAINERS, MOST_PARTS, parts
+from pipelines.audits.shortcuts.headers import FEATURES, read_header
 
 _PIXELS = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype(np.uint8))
 
@@ -76,6 +77,18 @@ def test_png_details_are_told_apart():
     assert read_header(FILES["PNG"] + b"\0")["bytes after the end"] == 1
 
 
+@pytest.mark.parametrize("name", ["PNG", "JPEG", "WebP"])
+def test_what_follows_the_end_is_told_and_nothing_else_is(name):
+    assert read_header(FILES[name])["bytes after the end"] == 0
+    assert read_header(FILES[name] + FILES["JPEG"])["bytes after the end"] == 1
+
+
+def test_what_a_jpeg_holds_behind_its_first_scan_is_seen_and_its_scans_are_passed_over():
+    several = _encoded("JPEG", quality=88, progressive=True)
+    assert [part.kind for part in parts(several)].count(b"\xda") > 1
+    assert read_header(several[:-2] + b"\xff\xfe\x00\x04hi\xff\xd9")["comment"] == 1
+
+
 def test_bytes_that_only_content_moves_are_no_feature():
     """Two pictures, one encoder: nothing differs but what a single IDAT chunk cannot tell."""
     flat = images.encode_png(np.zeros((200, 200, 3), np.uint8))
@@ -112,8 +125,9 @@ def test_mutated_and_cut_files_are_read_without_harm(name, seed, changes, kept):
         b"\xff\xd8" + b"\xff\xe1\x00\x02" * 2_000_000,
         b"\xff\xd8" + b"\xff" * 8_000_000,
         b"\xff\xd8\xff\xc4\xff\xff" + b"\0" * 65_533 + (b"\xff\xc4\xff\xff" + b"\0" * 65_533) * 120,
+        b"\xff\xd8" + (b"\xff\xc4\xff\xff" + (b"\0\x0c" + b"\0" * 27) * 2259 + b"\0" * 22) * 120,
     ],
-    ids=["chunks", "segments", "fill bytes", "empty tables"],
+    ids=["chunks", "segments", "fill bytes", "empty tables", "small tables"],
 )
 def test_a_file_made_to_detain_the_reader_costs_no_time(data):
     began = time.process_time()

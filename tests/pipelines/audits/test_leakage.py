@@ -1,5 +1,6 @@
 """Audits of leakage: what a fault that was planted makes of them, and what a clean dataset does."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
@@ -18,7 +19,7 @@ from mmtt.progress import silent
 from mmtt.recipe import AuditSection
 from mmtt.record import Lineage, Record
 from pipelines.audits import leakage
-from pipelines.fingerprints import FOLDER, fingerprint, fingerprints
+from pipelines.fingerprints import FOLDER, fingerprint, fingerprints, keep
 from tests.factories import drawn, make_edit, make_forged_record, make_record, make_report, store_shards, stored_dataset
 
 AUDITS = {audit.id: audit for audit in leakage.AUDITS}
@@ -125,17 +126,18 @@ def swapped(target: int, source: int, radius: float) -> tuple[images.Rgb, images
     return np.where(inside[..., None], face, photo), inside.astype(np.uint8) * np.uint8(255)
 
 
-def people(*, twice: bool = False) -> Dataset:
-    """Ninety named faces with embeddings of 256 numbers; the first (train) may stand again as the second (test)."""
+def people(*, twice: int = 0) -> Dataset:
+    """A hundred named faces with embeddings of 256 numbers, each fifth in test; some in train stand again there."""
     rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(90, 256))
-    if twice:
-        vectors[1] = vectors[0] + 0.5 * rng.normal(size=256)
+    vectors = rng.normal(size=(100, 256))
+    again = 5 * np.arange(twice)
+    vectors[again + 4] = vectors[again] + 0.5 * rng.normal(size=(twice, 256))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     pristine = [make_record(seed, 64) for seed in range(len(vectors))]
     rows = zip(pristine, vectors, strict=True)
     lineage = [lineage_of(record, seed, embedding=vector.tolist()) for seed, (record, vector) in enumerate(rows)]
-    return {"pristine": pristine, "forged": [], "splits": turns(pristine), "lineage": lineage}
+    splits = {record.record_id: "test" if place % 5 == 4 else "train" for place, record in enumerate(pristine)}
+    return {"pristine": pristine, "forged": [], "splits": splits, "lineage": lineage}
 
 
 def texts(*, share: float = 0.0, origin: str = "human") -> Dataset:
@@ -166,10 +168,6 @@ def background_of_one_tone() -> Dataset:
             shown(record, images.encode_png(image)), mask=images.encode_png(mask)
         )  # fmt: skip
     return dataset
-
-
-def turns(records: list[Record]) -> dict[str, str]:
-    return {record.record_id: SPLITS[place % 3] for place, record in enumerate(records)}
 
 
 def evidence_of(root: Path, dataset: Dataset) -> Evidence:
@@ -206,7 +204,8 @@ FAULTS = {
     "an imported picture in two splits": ("L2", lambda: copied(imported(), recompressed, "forged"), 1),
     "two forgeries of one photo": ("L3", two_forgeries_of_one_photo, 1),
     "two forgeries of one photo, one flipped": ("L3", lambda: two_forgeries_of_one_photo(np.fliplr), 1),
-    "a person in two splits": ("L4", lambda: people(twice=True), 1 / 30),
+    "people in two splits": ("L4", lambda: people(twice=3), 3 / 20),
+    "nearly everybody in two splits": ("L4", lambda: people(twice=18), 18 / 20),
     "copied reports": ("L5", lambda: texts(share=0.25), 0.25),
 }
 
@@ -254,10 +253,12 @@ def test_templates_are_told_apart_and_not_judged(tmp_path):
         judged("L5", evidence_of(tmp_path, texts(share=0.25, origin="template")))
 
 
-def test_a_curator_who_says_no_silences_a_likeness(tmp_path):
-    dataset = people(twice=True)
+def test_one_likeness_may_be_chance_and_a_curator_who_says_no_silences_it(tmp_path):
+    dataset = people(twice=1)
     evidence = evidence_of(tmp_path, dataset)
-    first, second = (record.record_id for record in dataset["pristine"][:2])
+    finding, verdict = judged("L4", evidence)
+    assert verdict is Verdict.DOUBTFUL and finding.statistic == pytest.approx(1 / 20)
+    first, second = (dataset["pristine"][place].record_id for place in (0, 4))
     (tmp_path / "identities.csv").write_text(f"first,second,same\n{first},{second},no\n")
     assert judged("L4", evidence)[0].statistic == 0
 
@@ -291,6 +292,39 @@ def test_fingerprints_are_kept_and_never_trusted_for_another_shard(tmp_path):
     kept[0].write_bytes(b"torn")
     again = fingerprints(Evidence(tmp_path, AuditSection(), serial, lambda _: silent))
     assert again.equals(after)
+
+
+def test_fingerprints_of_a_shard_that_is_gone_go_too(tmp_path):
+    evidence = evidence_of(tmp_path, clean(6))
+    fingerprints(evidence)
+    kept = set((tmp_path / "private" / FOLDER).glob("*.parquet"))
+    left = next(iter(kept)).with_name("pristine-9.parquet")
+    left.write_bytes(b"of somebody who was taken out")
+    fingerprints(Evidence(tmp_path, AuditSection(), serial, lambda _: silent))
+    assert set(left.parent.glob("*.parquet")) == kept
+
+
+def test_a_stage_goes_on_where_fingerprints_cannot_be_kept(tmp_path):
+    evidence = evidence_of(tmp_path, clean(6))
+    shard = Path(evidence.rows["shard"].iloc[0])
+    keep(shard)
+    assert len(list((tmp_path / "private" / FOLDER).glob("*.parquet"))) == 1
+    shutil.rmtree(tmp_path / "private" / FOLDER)
+    (tmp_path / "private" / FOLDER).write_bytes(b"in the way")
+    keep(shard)
+
+
+@pytest.mark.parametrize("kinds", [("pristine",), ("forged",), ("pristine", "forged")])
+def test_where_no_picture_can_be_decoded_nothing_is_claimed(kinds, tmp_path):
+    dataset = clean(6) | {"reports": []}
+    dataset.update({kind: [shown(record, b"no picture") for record in dataset[kind]] for kind in kinds})
+    evidence = evidence_of(tmp_path, dataset)
+    assert judged("L1", evidence)[1] is Verdict.PASSES
+    for name in ("L2", "L3"):
+        try:
+            assert judged(name, evidence)[1] is Verdict.PASSES
+        except NotApplicable as missing:
+            assert "in two splits" in str(missing) or "one split" in str(missing)
 
 
 def test_a_mask_over_everything_leaves_no_background():

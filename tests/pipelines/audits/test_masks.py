@@ -6,17 +6,26 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from mmtt import images
 from mmtt.audit import Verdict
+from mmtt.evidence import Evidence
+from mmtt.executors import serial
+from mmtt.faces import face_of
+from mmtt.ids import derived_id
 from mmtt.manifest import shard_paths
 from mmtt.metrics.localization import localize
+from mmtt.progress import silent
+from mmtt.recipe import AuditSection
 from mmtt.record import Lineage
+from mmtt.regions import region_mask
 from mmtt.shards import Shard, read_table
 from pipelines.audits.masks import AUDITS
 from pipelines.audits.masks.alignment import round_trip
+from pipelines.audits.masks.rederivation import chosen
 from pipelines.audits.masks.support import displacement
 from tests.factories import build, make_forged_record, make_record, stored_dataset, tiny_dataset, tiny_recipe
 from tests.pipelines.audits.verdicts import outcome
@@ -113,6 +122,8 @@ FAULTS = {
         "somebody else's target": lambda r: replace(r, pristine=r.image),
         "another record's id": lambda r: replace(r, record_id="0" * 24),
         "another share": lambda r: replace(r, mask_share=r.mask_share / 2),
+        "no number as its share": lambda r: replace(r, mask_share=float("nan")),
+        "a torn mask of its origin": lambda r: replace(r, origin_mask=b"no picture"),
     },
     "M2": {"a shifted mask": shifted, "forgeries through JPEG": as_jpeg, "forgeries resized once more": resized},
     "M3": {
@@ -141,6 +152,7 @@ FAULTS = {
         "landmarks moved afterwards": lambda r: landmarks_of(r, 4),
         "a region too many": lambda r: replace(r, regions=[*r.regions, "hair"], region_shares=[*r.region_shares, 0.5]),
         "another share": lambda r: replace(r, region_shares=[share / 2 for share in r.region_shares]),
+        "no number as a share": lambda r: replace(r, region_shares=[float("nan") for _ in r.region_shares]),
     },
 }  # fmt: skip
 
@@ -205,6 +217,14 @@ def test_imported_masks_are_asked_what_can_be_asked(tmp_path):
         assert found.reason.endswith(".")
 
 
+def test_eyebrows_and_pupils_are_no_slivers(built, tmp_path):
+    def part(record, word):
+        return mask_of(record, lambda mask: region_mask(face_of(record), word, mask.shape) * np.uint8(255))
+
+    few = [part(record, ("eyebrow", "pupil", "lip")[number % 3]) for number, record in enumerate(built[2])]
+    assert outcome(stored_dataset(tmp_path, built[1], few), "M3").verdict is Verdict.PASSES
+
+
 def test_nothing_is_forged_again_where_no_program_is_left(tmp_path):
     pristine, forged = [make_record(seed) for seed in range(3)], [make_forged_record(seed) for seed in range(3)]
     found = outcome(stored_dataset(tmp_path, pristine, forged), "M4")
@@ -255,3 +275,20 @@ def test_readings_of_an_origins_mask_agree_with_the_metric(built, tmp_path):
     found = outcome(stored_dataset(tmp_path, built[1], [record]), "M6").finding
     assert found.statistic == pytest.approx(expected)
     assert found.details["share of the mask lost at > 127 by region"]
+    areas = {"> 0": gray > 0, "> 127": gray > 127, "= 255": gray == 255}
+    assert found.details["mean share of the frame by reading"] == pytest.approx({n: a.mean() for n, a in areas.items()})
+
+
+def test_few_forgeries_of_programs_with_weights_are_made_again(tmp_path):
+    count = 5000
+    evidence = Evidence(tmp_path, AuditSection(), serial, lambda _: silent)
+    evidence.rows = pd.DataFrame(
+        {
+            "record_id": [derived_id(n) for n in range(count)], "place": range(count), "manipulation": "retouch",
+            "weights_sha256": [None, "0" * 64] * (count // 2), "code_sha256": None,
+        }
+    )  # fmt: skip
+    found = chosen(evidence)
+    assert found["weights_sha256"].notna().sum() == 20
+    assert 20 <= found["weights_sha256"].isna().sum() <= 40
+    assert found["place"].is_monotonic_increasing

@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from mmtt import images
 from mmtt.audit import Verdict
-from pipelines.audits.rights.metadata import MARKS, marks, parts, remains
+from pipelines.audits.rights.metadata import MARKS, marks, pieces, remains
 from tests.factories import make_forged_record, make_record, stored_dataset
 from tests.pipelines.audits.verdicts import outcome
 
@@ -232,6 +232,21 @@ def test_what_an_encoder_says_of_itself_is_no_leak():
     assert not remains(saved("JPEG", progressive=True, quality=95))
 
 
+ENCODERS = (
+    b"CREATOR: gd-jpeg v1.0 (using IJG JPEG v62), quality = 90\n", b"Lavc57.107.100\0", b"LEAD Technologies Inc. V1.01",
+    b"Created with GIMP", b"Created with The GIMP", b"File written by Adobe Photoshop\xa8 4.0", b"AppleMark\n",
+    b"Intel(R) JPEG Library, version 1,5,4,36", b"Compressed by jpeg-recompress", b"", b" \0",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ENCODERS)
+def test_what_an_encoder_comments_is_no_leak_but_what_follows_may_be(words):
+    assert not remains(jpeg_with(0xFE, words))
+    assert not remains(png_with(b"tEXt", b"Comment\0" + words))
+    told = words + b" of my aunt at home, in the garden behind the house" * 3
+    assert remains(jpeg_with(0xFE, told)) == {"comment or text"}
+
+
 @pytest.mark.parametrize("column", ["image", "pristine", "origin_mask"])
 def test_a_thumbnail_in_any_picture_of_a_row_fails(column, tmp_path):
     pristine, forged = records()
@@ -254,7 +269,7 @@ def test_no_bytes_make_the_reader_fail_or_wait():
             torn = bytearray(data[: rng.integers(1, len(data))])
             for at in rng.integers(len(torn), size=8):
                 torn[at] = rng.integers(256)
-            list(parts(bytes(torn)))
+            list(pieces(bytes(torn)))
             assert marks(bytes(torn)) <= set(MARKS)
             remains(bytes(torn))
 

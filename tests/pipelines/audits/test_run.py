@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -90,13 +91,32 @@ def test_every_audit_has_its_own_id_and_asks_a_question():
     for name, one in audits.items():
         assert name == one.id
         assert one.question.endswith("?")
-        assert one.title[0].islower() or one.title[:2].isupper() or one.title[0].isdigit(), one.title
+        assert one.title[0].isupper() or one.title[0].isdigit(), one.title
 
 
 def test_all_audits_say_the_same_on_any_number_of_workers(layout):
     audits = gather()
     texts = [run(layout.root, audits, count, quiet)[0].to_json() for count in (serial, executor(2))]
     assert texts[0] == texts[1]
+
+
+def test_an_audit_says_the_same_alone_as_among_all(tmp_path):
+    """One picture of one row is damaged: some audits lose the row, others do not."""
+    pristine, forged = [make_record(seed) for seed in range(4)], [make_forged_record(seed) for seed in range(4)]
+    pristine[0], forged[1] = replace(pristine[0], image=b"torn"), replace(forged[1], change=b"torn")
+    root = stored_dataset(tmp_path, pristine, forged, reports=[make_report(record) for record in forged]).root
+    audits = gather()
+    together = {outcome.audit.id: outcome.to_dict() for outcome in run(root, audits, serial, quiet)[0].outcomes}
+    for name in audits:
+        alone = run(root, audits, serial, quiet, only=[name])[0].outcomes[0]
+        assert alone.to_dict() == together[name]
+
+
+def test_what_has_no_value_is_null(layout):
+    figures = {"nan": float("nan"), "by family": {"face_swap": np.float64("inf"), "recolour": np.float32(0.5)}}
+    audited, _ = run(layout.root, {"M9": audit(finding=found(1, details=figures))}, serial, quiet)
+    told = json.loads(audited.to_json())["audits"][0]["details"]
+    assert told == {"nan": None, "by family": {"face_swap": None, "recolour": 0.5}}
 
 
 def test_the_page_shows_every_audit_and_lets_no_text_act(layout):

@@ -185,6 +185,29 @@ def test_one_family_without_photos_is_nothing_to_compare(tmp_path, audit_id):
         _judged(tmp_path, audit_id, forged=lambda record, _: replace(record, manipulation="retouch"), real=False)
 
 
+@pytest.mark.parametrize("audit_id", _AUDITS)
+def test_where_no_picture_can_be_decoded_pixels_tell_nothing(tmp_path, audit_id):
+    def torn(record: Record, number: int) -> Record:
+        return replace(record, image=record.image[: 200 + number % 7])
+
+    if _AUDITS[audit_id].measure is None or audit_id == "S1":
+        assert _verdict(_judged(tmp_path, audit_id, pristine=torn, forged=torn), audit_id) is Verdict.PASSES
+    else:
+        with pytest.raises(NotApplicable, match="can be decoded"):
+            _judged(tmp_path, audit_id, pristine=torn, forged=torn)
+
+
+@pytest.mark.parametrize("audit_id", _AUDITS)
+def test_photos_alone_are_nothing_to_compare(tmp_path, audit_id):
+    photos = [make_record(seed, SIZE_PX) for seed in range(PEOPLE)]
+    stored_dataset(tmp_path, photos, [])
+    evidence = Evidence(tmp_path, AuditSection(sample=PEOPLE), serial, lambda _: silent)
+    audit = _AUDITS[audit_id]
+    evidence.measure({audit_id: audit.measure} if audit.measure else {})
+    with pytest.raises(NotApplicable, match=f"0 forged rows of 0 groups and {PEOPLE} pristine rows"):
+        audit.judge(evidence)
+
+
 def test_small_pictures_are_left_to_other_audits(tmp_path):
     with pytest.raises(NotApplicable, match="96 pixels"):
         _judged(

@@ -184,6 +184,13 @@ def test_texts_of_an_unknown_protocol_may_mean_the_persons_own_sides(tmp_path):
     assert outcome(mixed, "X2").verdict is Verdict.FAILS
 
 
+def test_imported_texts_may_mean_the_persons_own_sides_whatever_their_writers_saw(tmp_path):
+    forged = [replace(record, mask_rule="imported") for record, _ in eyes()]
+    told = [make_report(r, f"The {other(side)} eye looks blurred.", protocol="paper") for r, side in eyes()]
+    layout = stored_dataset(tmp_path, [make_record(number, 128) for number in range(24)], forged, reports=told)
+    assert outcome(layout, "X2").verdict is Verdict.PASSES
+
+
 def test_a_text_that_calls_one_part_wrong_and_fine_contradicts_itself(tmp_path):
     pristine = [make_record(number, 128) for number in range(24)]
     reports = [make_report(record, f"The {side} eye looks blurred. The {side} eye is fine.") for record, side in eyes()]
@@ -191,6 +198,7 @@ def test_a_text_that_calls_one_part_wrong_and_fine_contradicts_itself(tmp_path):
     found = outcome(layout, "X2")
     assert found.verdict is Verdict.FAILS
     assert found.finding.details["texts that name the other side"] == 0
+    assert found.finding.worst[0].why.endswith("both that it is wrong and that it is fine")
 
 
 def test_chinese_texts_by_people_pass_and_one_copying_annotator_among_them_is_named(tmp_path):
@@ -207,6 +215,38 @@ def test_chinese_texts_by_people_pass_and_one_copying_annotator_among_them_is_na
     found = outcome(dataset(tmp_path / "copies", one_copies), "X6")
     assert found.verdict is Verdict.FAILS and "'copier'" in found.finding.sentence
     assert found.finding.details["copied texts by annotator, worst first"] == {"copier": pytest.approx(13 / 14)}
+
+
+def test_people_who_begin_and_end_each_report_alike_repeat_no_reports(tmp_path):
+    sentences = invented()
+    first = ("There are clear signs of manipulation in this picture.", "The face looks fake at first sight, because")
+    last = ("This does not fit the rest of the face.", "It looks very unnatural.", "The border is clearly visible.")
+
+    def phrased(number, record):
+        return make_report(record, f"{first[number % 2]} {sentences[number]} {last[number % 3]}")
+
+    found = outcome(dataset(tmp_path, phrased), "X6")
+    assert found.verdict is Verdict.PASSES, found.finding
+    assert found.finding.details["repeated runs of four words by annotator"]["a1"] > 0.25
+
+
+def test_of_annotators_the_one_decides_of_whom_most_is_known(tmp_path):
+    sentences = invented()
+
+    def two(number, record):
+        if number < 12:  # a few texts, which repeat much, among them one that is copied
+            return make_report(record, " ".join(sentences[number % 7 * 3 :][:3]), annotator="few")
+        return make_report(record, PASTED.format(("nose", "chin")[number % 2]) * 2, annotator="many")
+
+    found = outcome(dataset(tmp_path, two), "X6").finding
+    assert "'many'" in found.sentence and found.low < found.statistic < found.high
+    assert list(found.details["texts that say little new by annotator, worst first"]) == ["many", "few"]
+
+
+def test_texts_that_name_no_writer_are_taken_together_and_those_of_a_template_are_called_so(tmp_path):
+    text = saying(*map(PASTED.format, ("nose", "left eye")), annotator="unknown", text_origin="template")
+    told = outcome(dataset(tmp_path, text), "X6").finding.sentence
+    assert "they name no writer, and are taken together" in told and told.endswith("A template wrote all of them.")
 
 
 def test_a_translation_that_loses_a_number_or_a_part_is_counted(tmp_path):

@@ -209,6 +209,7 @@ DAMAGED = {
     "bytes after a header": (whole()[:5632] + b"garbage!" * 64 + whole()[6144:], "header is damaged"),
     "half an entry": (whole()[:2000], "unexpected end of data"),
     "half a header": (whole()[:5800], "ends before the archive does"),
+    "an entry of exabytes": (with_type(tarfile.REGTYPE, 2**62) + bytes(1024), "ends before the archive does"),
     "no tar": (b"no tar at all" * 100, "cannot be read on"),
     "nothing": (b"", "cannot be read on"),
     "size in a pax header": (

@@ -24,6 +24,7 @@ from mmtt.layout import Layout
 from mmtt.progress import silent
 from mmtt.reports import Report
 from mmtt.shards import read_table
+from pipelines.importers import hub
 from pipelines.importers.columns import Told
 from pipelines.importers.hub import import_hub, split_of_path
 from tests.pipelines.importers.strangers import bring, jpeg, made, put, records, refused, splits
@@ -222,6 +223,10 @@ def test_what_cannot_be_used_is_one_sentence(tmp_path):
     put(tmp_path, "half/train-00001-of-00002.parquet", good.read_bytes())
     shutil.copytree(tmp_path / "good", tmp_path / "linked")
     (tmp_path / "linked" / "b.parquet").symlink_to(good)
+    for name, columns in (("odd", [("cells", [{"bytes": 7, "path": "x"}])]), ("twice", [("picture", ["x"])] * 2)):
+        (tmp_path / name).mkdir()
+        arrays, names = [pa.array(cells) for _, cells in columns], [column for column, _ in columns]
+        pq.write_table(pa.Table.from_arrays(arrays, names), tmp_path / name / "a.parquet")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "data").symlink_to(tmp_path / "good")
     named = {"image": "picture"}
@@ -232,6 +237,8 @@ def test_what_cannot_be_used_is_one_sentence(tmp_path):
         ("good", {}, "Name it: --column image=NAME. It has: picture, mask, n"),
         ("good", {"image": "pictures"}, "Did you mean 'picture'"),
         ("good", {"image": "n"}, "'n' is int64; pictures are bytes"),
+        ("odd", {"image": "cells"}, "'cells' is struct<bytes: int64, path: string>; pictures are bytes"),
+        ("twice", named, "two columns called 'picture'"),
         ("linked", named, "leads out of"),
         ("half", named, "has 1 of the 2 shards 'train-…'"),
         ("folder", named, "link to a folder"),
@@ -248,6 +255,28 @@ def test_a_shard_that_is_damaged_in_its_middle_is_one_sentence(tmp_path):
     path.write_bytes(data)
     with pytest.raises(UserError, match="is damaged"):
         bring_hub(path, tmp_path / "out", Told(name="x"))
+
+
+def test_a_few_bytes_that_stand_for_many_end_the_reading(tmp_path, monkeypatch):
+    monkeypatch.setattr(hub, "FREE", 1_000_000)
+    cells = pa.DictionaryArray.from_arrays(pa.array([0] * 100, pa.int32()), pa.array([bytes(100_000)], pa.binary()))
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"image": cells, "mask": cells}), path, store_schema=False)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(UserError, match="a bomb"):
+        bring_hub(path, tmp_path / "out", Told(name="x"))
+
+
+def test_a_shard_that_changes_after_its_digest_was_taken_is_told(tmp_path):
+    path = plain(tmp_path / "a.parquet", [{"image": made(n).forged, "mask": made(n).mask} for n in range(3)])
+    other = plain(tmp_path / "other" / "a.parquet", [{"image": made(9).forged, "mask": made(9).mask}])
+
+    def meddle(_, results):
+        yield from results
+        shutil.copy(other, path)
+
+    with pytest.raises(UserError, match=r"a\.parquet or another file of the source changed"):
+        bring_hub(path, tmp_path / "out", Told(name="x"), bars=(meddle, silent))
 
 
 # The Hub's cache

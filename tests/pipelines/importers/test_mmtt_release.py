@@ -58,10 +58,14 @@ def samples(count: int) -> tuple[Sample, ...]:
     )
 
 
+LICENCE = "LicenseRef-CelebA-HQ-FFHQ"
+AS_RELEASED = {"licence": LICENCE, "text_origin": "human_translated"}
+
+
 def imported(source: Path, root: Path, **options) -> Manifest:
     (root / "private").mkdir(parents=True, exist_ok=True)
     (root / "private" / "salt").write_text("tests", encoding="ascii")
-    return import_release(source, root, serial, (silent, silent), **options).manifest
+    return import_release(source, root, serial, (silent, silent), **AS_RELEASED | options).manifest
 
 
 def changed(made: Sample, **keys) -> Sample:
@@ -314,7 +318,7 @@ def test_bad_json_is_one_sentence_and_nothing_is_written(tmp_path, text, told):
     write_release(tmp_path / "release", samples(GOOD))
     write_lists(tmp_path / "release", {"train-mutilabel.json": b"[]", "eval-mutilabel.json": text})
     with pytest.raises(UserError, match=f"eval-mutilabel.json.*{told}"):
-        import_release(tmp_path / "release", tmp_path / "d", serial, (silent, silent))
+        import_release(tmp_path / "release", tmp_path / "d", serial, (silent, silent), **AS_RELEASED)
     assert not (tmp_path / "d").exists()
 
 
@@ -322,7 +326,7 @@ def test_an_archive_without_lists_is_no_release(tmp_path):
     write_release(tmp_path / "release", samples(GOOD))
     write_lists(tmp_path / "release", {"captions.json": b"{}"})
     with pytest.raises(UserError, match="It is no release of MMTT"):
-        import_release(tmp_path / "release", tmp_path / "d", serial, (silent, silent))
+        import_release(tmp_path / "release", tmp_path / "d", serial, (silent, silent), **AS_RELEASED)
     assert not (tmp_path / "d").exists()
 
 
@@ -360,7 +364,7 @@ from mmtt.progress import silent
 from pipelines.importers import writing
 from pipelines.importers.mmtt_release import import_release
 writing.SHARD_ROWS = 4
-import_release(Path(sys.argv[1]), Path(sys.argv[2]), serial, (silent, silent))
+import_release(Path(sys.argv[1]), Path(sys.argv[2]), serial, (silent, silent), **{options!r})
 """
 
 
@@ -380,7 +384,7 @@ def test_an_import_that_is_killed_and_run_again_ends_in_the_same_bytes(tmp_path,
     imported(tmp_path / "release", whole)
     (root / "private").mkdir(parents=True)
     (root / "private" / "salt").write_text("tests", encoding="ascii")
-    program = KILLED.format(root=str(Path(__file__).parents[3]))
+    program = KILLED.format(root=str(Path(__file__).parents[3]), options=AS_RELEASED)
     run = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "release"), str(root)])
     try:
         deadline = time.monotonic() + 30
@@ -428,7 +432,9 @@ def test_files_that_no_list_names_are_counted_and_left(tmp_path):
 def test_an_origin_of_texts_that_there_is_not_is_told(tmp_path):
     write_release(tmp_path / "release", samples(1))
     with pytest.raises(UserError, match="Did you mean 'template'"):
-        import_release(tmp_path / "release", tmp_path / "d", serial, (silent, silent), text_origin="templates")
+        import_release(
+            tmp_path / "release", tmp_path / "d", serial, (silent, silent), licence=LICENCE, text_origin="templates"
+        )
     assert not (tmp_path / "d").exists()
 
 
@@ -441,7 +447,7 @@ def test_a_release_that_changes_while_it_is_read_is_told(tmp_path):
 
     (tmp_path / "d" / "private").mkdir(parents=True)
     with pytest.raises(UserError, match="changed while it was read"):
-        import_release(tmp_path / "release", tmp_path / "d", serial, (change, silent))
+        import_release(tmp_path / "release", tmp_path / "d", serial, (change, silent), **AS_RELEASED)
     assert not list((tmp_path / "d").rglob("manifest.json"))
 
 

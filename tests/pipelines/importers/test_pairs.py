@@ -284,6 +284,10 @@ def test_odd_rows_are_refused_each_with_its_line(tmp_path):
     [
         ("t.csv", 'image,mask\n"Tp/p0.png,Gt', "cannot be read after line"),
         ("t.csv", "picture,mask\na,b\n", "no column 'image'"),
+        ("t.csv", "image,mask,image\na,b,c\n", "two columns called 'image'"),
+        ("t.csv", "image,mask\n" + "x" * 10_000_000, "line 2 has 10,000,000 characters or more"),
+        ("t.tsv", "image\tmask\n" + "x" * 200_000, "cannot be read after line"),
+        ("t.jsonl", '{"image": "' + "x" * 10_000_000, "line 1 has 10,000,000 characters or more"),
         ("t.json", "{}", "no JSON list"),
         ("t.json", "[[", "cannot be read as JSON"),
         ("t.parquet", "PAR1", "cannot be read as Parquet"),
@@ -395,6 +399,14 @@ def test_a_file_that_changes_between_the_two_passes_is_noticed(tmp_path):
 
     with pytest.raises(UserError, match=r"p1\.png changed while it was imported"):
         import_pairs(tmp_path / "in", tmp_path / "out", Told(name="x"), RIGHTS, bars=(meddle, silent))
+    path = table(tmp_path / "in", [{"image": "Tp/p0.png", "mask": "Gt/p0.png"}])
+
+    def meddle_with_the_table(_, results):
+        yield from results
+        path.write_text(path.read_text().replace("p0", "p2"))
+
+    with pytest.raises(UserError, match=r"table\.csv or another file of the source changed"):
+        import_pairs(path, tmp_path / "other", Told(name="x"), RIGHTS, bars=(meddle_with_the_table, silent))
 
 
 @pytest.mark.parametrize(

@@ -278,6 +278,44 @@ def test_a_directory_of_another_dataset_is_refused_untouched(tmp_path):
     assert [path.name for path in strange.iterdir()] == ["holiday.jpg"]
 
 
+@pytest.mark.parametrize("place", ["forged/theirs.parquet", "plan/notes.txt", "private/lineage.parquet", "forged"])
+def test_what_only_looks_like_an_import_that_was_killed_is_refused_untouched(tmp_path, place):
+    path = tmp_path / "d" / place
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"theirs")
+    with pytest.raises(UserError, match="not empty"):
+        imported_without_salt(tmp_path / "d")
+    assert [other for other in (tmp_path / "d").rglob("*") if other.is_file()] == [path]
+
+
+def test_an_import_that_was_killed_while_it_wrote_the_recipe_can_be_run_again(tmp_path):
+    root = tmp_path / "d"
+    for name in ("forged/.lock", "private/salt", "private/import/.masks.7.tmp", ".recipe.yaml.7.tmp"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"tests")
+    assert imported(root, [item(0)]).rows == 1
+    assert not list(root.glob(".recipe.yaml*"))
+
+
+def test_of_two_imports_at_once_only_one_has_the_folder(tmp_path, monkeypatch):
+    """The other one looked while the folder was empty, and comes to write when the first has ended."""
+    root, refuse = tmp_path / "d", writing.refuse_other
+    looked: list[Path] = []
+
+    def first_ends_meanwhile(directory, name, section):
+        refuse(directory, name, section)
+        looked.append(directory)
+        if len(looked) == 1:
+            monkeypatch.setattr(writing, "refuse_other", refuse)
+            imported(root, [item(0)])
+
+    monkeypatch.setattr(writing, "refuse_other", first_ends_meanwhile)
+    other = SECTION.model_copy(update={"digest": "1" * 64})
+    with pytest.raises(UserError, match="holds another dataset"):
+        write_import(root, "theirs", other, iter([item(1)]), origin="elsewhere", licence="CC0-1.0")
+    assert [record.origin_id for record in read(root / "forged")] == ["item_0"]
+
+
 def imported_without_salt(root: Path) -> None:
     write_import(root, "theirs", SECTION, iter([item(0)]), origin="elsewhere", licence="CC0-1.0")
 
