@@ -99,6 +99,13 @@ class Audit:
         near = finding.low if self.better == "low" else finding.high
         return Verdict.DOUBTFUL if near is not None and sign * near <= sign * gate else Verdict.FAILS
 
+    def far_end(self, finding: Finding, gate: float | None) -> float | None:
+        """Return the end of the interval that lies beyond the gate of a finding that passes; None where none does."""
+        far = finding.high if self.better == "low" else finding.low
+        if gate is None or far is None or self.verdict(finding, gate) is not Verdict.PASSES:
+            return None
+        return far if (far > gate if self.better == "low" else far < gate) else None
+
 
 def gather() -> dict[str, Audit]:
     """Return the audits of all applications, by id, in the order of their ids.

@@ -14,10 +14,11 @@ from mmtt.errors import MmttError, UserError
 from mmtt.faces import face_of
 from mmtt.files import file_sha256
 from mmtt.ids import digest
-from mmtt.manifest import MANIFEST, REJECTIONS, Manifest, shard_paths
+from mmtt.manifest import MANIFEST, REJECTIONS, Manifest, read_columns, shard_paths
 from mmtt.masks import MaskRule
 from mmtt.record import MASTER, Record, Rejection
 from mmtt.regions import edited_shares
+from mmtt.reports import Report, require_same_bytes
 from mmtt.shards import Shard, read_rows, read_table
 
 
@@ -246,6 +247,24 @@ def _ties(row: Mapping[str, Any], images_of: Mapping[str, str], pristine: Mappin
         yield from () if same else ["pristine is not the target's image"]
 
 
+def verify_reports(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield (where, what is wrong) for texts of a dataset that are about no record of it, or about another picture."""
+    path = root / "reports" / "reports.parquet"
+    if not path.is_file():
+        return
+    folders = [folder for folder in (root / "pristine", root / "forged") if (folder / MANIFEST).is_file()]
+    try:
+        rows = (row for folder in folders for row in read_columns(folder, ["record_id", "image_sha256"]))
+        seen = {row["record_id"]: row["image_sha256"] for row in rows}
+        for report in read_table(path, Report):
+            try:
+                require_same_bytes([report], seen)
+            except UserError as error:
+                yield f"reports/{path.name}:{report.report_id}", str(error)
+    except (MmttError, pa.ArrowException, OSError) as error:
+        yield f"reports/{path.name}", str(error)
+
+
 def _verify_totals(directory: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
     listed = sum(info.rows for info in manifest.shards)
     if listed != manifest.rows:
@@ -276,5 +295,8 @@ def require_dataset(directory: Path) -> Path:
         UserError: it does not.
     """
     if not directory.is_dir():
-        raise UserError(f"{directory} is not a folder. `mmtt init {directory}` starts a dataset there.")
+        hint = (
+            "Name the folder that it lies in." if directory.exists() else f"`mmtt init {directory}` starts one there."
+        )
+        raise UserError(f"{directory} is not a folder. {hint}")
     return directory

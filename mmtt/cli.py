@@ -13,7 +13,7 @@ import typer
 
 from mmtt import __version__, weights
 from mmtt.applications import APPLICATIONS, load
-from mmtt.check import require_dataset, verify_all
+from mmtt.check import require_dataset, verify_all, verify_reports
 from mmtt.errors import UserError
 from mmtt.manifest import MANIFEST, Manifest
 from mmtt.progress import for_person
@@ -64,7 +64,8 @@ def verify_command(
     """Compare every shard with its manifest, and check every record."""
     require_dataset(directory)
     folders = [directory] if (directory / MANIFEST).exists() else _shard_folders(directory)
-    faults = [{"where": where, "what": what} for where, what in verify_all(folders)]
+    found = [*verify_all(folders), *(verify_reports(directory) if folders != [directory] else ())]
+    faults = [{"where": where, "what": what} for where, what in found]
     finished = [folder for folder in folders if (folder / MANIFEST).exists()]
     rows = sum(Manifest.load(folder).rows for folder in finished)
     if as_json:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -43,31 +43,44 @@ class Pixels:
 
     def __init__(self, record: Record) -> None:
         self.record = record
+        self._found: dict[str, Any] = {}
 
-    @cached_property
+    @property
     def image(self) -> images.Rgb:
         """The picture, RGB uint8 H×W×3."""
-        return images.decode_rgb(self.record.image)
+        return cast(images.Rgb, self._decoded("image", images.decode_rgb))
 
-    @cached_property
+    @property
     def mask(self) -> images.Gray:
         """The mask, uint8 H×W."""
-        return images.decode_gray(self.record.mask)
+        return cast(images.Gray, self._decoded("mask", images.decode_gray))
 
-    @cached_property
+    @property
     def pristine(self) -> images.Rgb | None:
         """The target before the edit, RGB uint8 H×W×3."""
-        return None if self.record.pristine is None else images.decode_rgb(self.record.pristine)
+        return self._decoded("pristine", images.decode_rgb)
 
-    @cached_property
+    @property
     def alpha(self) -> images.Gray | None:
         """Weight of the blend, uint8 H×W."""
-        return None if self.record.alpha is None else images.decode_gray(self.record.alpha)
+        return self._decoded("alpha", images.decode_gray)
 
-    @cached_property
+    @property
     def change(self) -> images.Gray | None:
         """Largest channel difference, uint8 H×W."""
-        return None if self.record.change is None else images.decode_gray(self.record.change)
+        return self._decoded("change", images.decode_gray)
+
+    def _decoded(self, name: str, decode: Callable[[bytes], T]) -> T | None:
+        """Decode a picture once, also one that cannot be decoded: the decoder complains aloud each time."""
+        if name not in self._found:
+            data = getattr(self.record, name)
+            try:
+                self._found[name] = None if data is None else decode(data)
+            except DamagedError as error:
+                self._found[name] = error
+        if isinstance(self._found[name], DamagedError):
+            raise self._found[name]
+        return cast("T | None", self._found[name])
 
 
 class Evidence:
@@ -95,7 +108,7 @@ class Evidence:
     @cached_property
     def samples(self) -> list[Sample]:
         """The rows that count, in the order in which they lie: splits, regions and references joined."""
-        return read_samples(self.root, variants=(self.variant,), pristine=True, inexact=True)
+        return read_samples(self.root, variants=(self.variant,), pristine=True, inexact=True, stray_texts=True)
 
     @cached_property
     def rows(self) -> pd.DataFrame:

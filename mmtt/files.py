@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import filelock
@@ -73,3 +73,58 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, 64 hex digits."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+class PatientFile:
+    """A new file to be written, for callers that must not meet an error in the middle: it is kept, and told when asked.
+
+    Once something could not be written, nothing more is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file, self._told = path, path.open("wb"), 0
+        self._error: OSError | None = None
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        """Write, or seem to."""
+        self._try(lambda: self._file.write(data))
+        self._told += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        """Return how many bytes were given."""
+        return self._told
+
+    def flush(self) -> None:
+        """Hand what was given to the system, or seem to."""
+        self._try(self._file.flush)
+
+    def close(self) -> None:
+        """Close it; what cannot be written even then counts as any other error."""
+        self._try(self._file.flush)
+        if not self.closed:
+            self.closed = True
+            with contextlib.suppress(OSError):  # of what was buffered, which is known
+                self._file.close()
+
+    def require(self) -> None:
+        """Raise the error that was kept.
+
+        Raises:
+            OSError: something could not be written, such as on a full disk.
+        """
+        if self._error is not None:
+            raise OSError(self._error.errno, self._error.strerror, str(self._path)) from self._error
+
+    def __del__(self) -> None:
+        """Close it where its writer was given up."""
+        if not getattr(self, "closed", True):
+            self.close()
+
+    def _try(self, action: Callable[[], object]) -> None:
+        if self._error is None and not self.closed:
+            try:
+                action()
+            except OSError as error:
+                self._error = error

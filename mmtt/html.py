@@ -7,6 +7,7 @@ and its content security policy. Templates lie in `templates/` of the applicatio
 import base64
 import hashlib
 import math
+import re
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -14,6 +15,9 @@ from typing import Any
 
 import jinja2
 from markupsafe import Markup
+
+# All controls but those that end lines and columns; and halves of characters, which no file can hold.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 STYLE = """
 :root {
@@ -158,7 +162,9 @@ def figure(value: float) -> str:
 
 
 def render(package: str, template: str, *, own_script: str = "", **values: Any) -> str:
-    """Render a template of an application's `templates/`; every value is escaped, a missing one is an error.
+    """Render a template of an application's `templates/`.
+
+    Every value is escaped, controls in it are replaced, and a missing one is an error.
 
     Args:
         package: the application's `__package__`.
@@ -170,6 +176,11 @@ def render(package: str, template: str, *, own_script: str = "", **values: Any) 
     # Ours, not a user's: besides the style, the only value that goes into the page as it is.
     values |= {"script": Markup(script), "policy": _policy(script)}
     return _environment(package).get_template(template).render(values)
+
+
+def _clean(value: Any) -> Any:
+    """Put a visible mark in place of controls, which HTML may not hold and which may steer what reads it."""
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", value) if type(value) is str else value
 
 
 def _templates(package: str) -> Traversable:
@@ -187,6 +198,7 @@ def _environment(package: str) -> jinja2.Environment:
         loader=jinja2.ChoiceLoader(loaders),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_clean,
         trim_blocks=True,
         lstrip_blocks=True,
     )

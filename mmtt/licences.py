@@ -31,6 +31,7 @@ COPYLEFT = (
 # Not on SPDX's list; the names are those of the licences' own titles.
 OPEN_RAIL = ("OpenRAIL-M", "OpenRAIL++-M", "CreativeML-OpenRAIL-M", "CreativeML-OpenRAIL++-M", "BigScience-OpenRAIL-M")
 _CC = re.compile(r"^CC-(BY(?:-NC)?(?:-SA|-ND)?|BY-ND-NC)(?:-[1-4]\.[05])(?:-[A-Z]{2,3})?$")
+_OF_ONES_OWN = re.compile(r"LicenseRef-[A-Za-z0-9.-]+")
 _OFTEN = ("CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0", "CC-BY-ND-4.0", "CC-BY-NC-ND-4.0")
 _KNOWN = (*PUBLIC_DOMAIN, *PERMISSIVE, *COPYLEFT, *OPEN_RAIL, *_OFTEN)
 
@@ -55,7 +56,7 @@ def obligations(licence: str) -> frozenset[str]:
         return frozenset({"BY", f"SA:{licence}"})
     if licence in OPEN_RAIL:
         return frozenset({f"use-restricted:{licence}"})
-    if licence.startswith("LicenseRef-"):
+    if _OF_ONES_OWN.fullmatch(licence):
         return frozenset({"BY", "NC", "research-only"})
     matched = _CC.match(licence)
     if not matched:

@@ -9,6 +9,7 @@ shards that are current, does not claim them for itself.
 
 import json
 import platform
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ from mmtt.shards import Shard, read_footer, read_rows, read_table, require_known
 MANIFEST = "manifest.json"
 REJECTIONS = "rejections.parquet"
 _ACCELERATOR = "accelerator"
+_SHARD_NAME = re.compile(r"\w[\w.@ -]*")  # no path: a manifest must not lead out of its folder
 # Besides numpy and OpenCV, what pixels pass through; an absent one has no say.
 _COMPUTING = (
     "scikit-image", "pillow", "onnxruntime", "torch", "diffusers", "transformers",
@@ -80,7 +82,10 @@ class Manifest:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             require_known_version(path, data["schema_version"])
-            return cls(**{**data, "shards": [ShardInfo(**shard) for shard in data["shards"]]})
+            shards = [ShardInfo(**shard) for shard in data["shards"]]
+            if strange := [info.name for info in shards if not _SHARD_NAME.fullmatch(info.name)]:
+                raise ValueError(f"{strange[0]!r} is no name of a shard")
+            return cls(**{**data, "shards": shards})
         except FileNotFoundError:
             hint = "The stage that writes it has not come to its end: run it (again)."
             raise UserError(f"{directory} has no {MANIFEST}. {hint}") from None

@@ -199,7 +199,8 @@ class AuditSection(Section):
     sample: Annotated[int, Field(ge=20)] = 2000
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     gates: dict[
-        Annotated[str, Field(pattern=r"^[A-Z][0-9]+$")], Annotated[float, Field(allow_inf_nan=False)] | None
+        Annotated[str, Field(pattern=r"^[A-Z][0-9]+$")],
+        Annotated[float, Field(strict=True, allow_inf_nan=False)] | None,
     ] = Field(default={})
 
 

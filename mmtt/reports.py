@@ -51,6 +51,9 @@ class Report:
     schema_version: Annotated[int, Column(pa.int32(), "Version of these columns.")] = SCHEMA_VERSION
 
 
+_REWRITE = "Write the reports again as they were written first (`mmtt annotate reports DIR`), or restore the record."
+
+
 def region_vector(words: Iterable[str]) -> list[int]:
     """Return the 21-vector of some region words: 1 where the word is among them."""
     named = set(words)
@@ -70,12 +73,13 @@ def require_same_bytes(reports: Iterable[Report], image_sha256: Mapping[str, str
     for report in reports:
         now = image_sha256.get(report.record_id)
         if now is None:
-            raise UserError(f"Report {report.report_id} is about record {report.record_id}, which is not there.")
+            told = f"Report {report.report_id} is about record {report.record_id}, which is not there."
+            raise UserError(f"{told} {_REWRITE}")
         if now != report.image_sha256:
             told = (
                 f"was written about a picture {report.image_sha256[:12]}…; record {report.record_id} holds {now[:12]}…"
             )
-            raise UserError(f"Report {report.report_id} {told} Rebuild the reports, or restore the record.")
+            raise UserError(f"Report {report.report_id} {told} {_REWRITE}")
 
 
 def attach(

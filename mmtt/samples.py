@@ -80,7 +80,12 @@ class Sample:
 
 
 def read_samples(
-    root: Path, *, variants: Sequence[str] = (MASTER,), pristine: bool = False, inexact: bool = False
+    root: Path,
+    *,
+    variants: Sequence[str] = (MASTER,),
+    pristine: bool = False,
+    inexact: bool = False,
+    stray_texts: bool = False,
 ) -> list[Sample]:
     """Return the samples of a dataset or of a released folder, in the order in which they lie.
 
@@ -91,12 +96,15 @@ def read_samples(
         variants: which variants; `master` is the undegraded one.
         pristine: whether pristine faces come too, with an empty mask.
         inexact: whether full-frame learned edits come (`null_edit`), whose mask is a threshold over noise.
+        stray_texts: whether texts about pictures that are not there are left out, in place of refused.
 
     Raises:
         UserError: no dataset, an unfinished one, no such variant, no splits, or reports about other pictures.
         SchemaError: shards of another schema.
     """
-    joined = _of_dataset(root) if (root / "forged").is_dir() else _of_release(root)
+    joined = list(_of_dataset(root, stray_texts) if (root / "forged").is_dir() else _of_release(root))
+    if not joined:
+        raise UserError(f"{root} holds no record that counts. rejections.parquet of each folder says what was refused.")
     found = [sample for sample, rule in joined if _wanted(sample, rule, variants, pristine, inexact)]
     for variant in variants:
         if not any(sample.variant == variant for sample in found):
@@ -148,13 +156,13 @@ def _reports_path(root: Path) -> Path:
     return root / "reports" / "reports.parquet"
 
 
-def _of_dataset(root: Path) -> Iterator[tuple[Sample, str]]:
+def _of_dataset(root: Path, stray_texts: bool) -> Iterator[tuple[Sample, str]]:
     layout = Layout(root)
     split_of = {row.record_id: row for row in read_table(layout.splits, Assignment)}
     accepted = passed(layout.forged)
     folders = [layout.pristine, layout.forged]
     folders += [layout.degraded] if (layout.degraded / MANIFEST).is_file() else []
-    texts = _texts(root, folders[:2])
+    texts = _texts(root, folders[:2], stray_texts)
     for place, row in (found for folder in folders for found in _rows(folder)):
         if row["manipulation"] is not None and row["record_id"] not in accepted:
             continue
@@ -191,14 +199,21 @@ def _rows(folder: Path) -> Iterator[tuple[tuple[Path, int, int], dict[str, Any]]
                 yield (path, group, number), row
 
 
-def _texts(root: Path, folders: Sequence[Path]) -> dict[str, tuple[Reference, ...]]:
-    """Return the texts about each record; these folders hold the pictures that they must be about."""
+def _texts(root: Path, folders: Sequence[Path], stray: bool) -> dict[str, tuple[Reference, ...]]:
+    """Return the texts about each record; these folders hold the pictures that they must be about.
+
+    Texts about others are left out if `stray`, else refused.
+    """
     path = _reports_path(root)
     if not path.is_file():
         return {}
     reports = sorted(read_table(path, Report), key=lambda report: report.rank)
     rows = (row for folder in folders for row in read_columns(folder, ["record_id", "image_sha256"]))
-    require_same_bytes(reports, {row["record_id"]: row["image_sha256"] for row in rows})
+    seen = {row["record_id"]: row["image_sha256"] for row in rows}
+    if stray:
+        reports = [report for report in reports if seen.get(report.record_id) == report.image_sha256]
+    else:
+        require_same_bytes(reports, seen)
     found: dict[str, list[Reference]] = defaultdict(list)
     for report in reports:
         reference = Reference(report.text, tuple(report.regions), report.text_origin, report.language)

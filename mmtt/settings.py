@@ -46,7 +46,8 @@ def _sentence(fault: Any, model: type[BaseModel]) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "literal_error":
         expected = [word.strip("'") for word in re.split(r", | or ", fault["ctx"]["expected"])]
-        return f"'{key}' is {fault['input']!r}.{did_you_mean(str(fault['input']), expected)}"
+        words = fault["input"] if isinstance(fault["input"], str) else ""  # a number is near to no other
+        return f"'{key}' is {fault['input']!r}.{did_you_mean(words, expected)}"
     if fault["type"] == "missing":
         return f"'{key}' is missing."
     if fault["type"] == "value_error" and not location:

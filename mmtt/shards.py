@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmtt.errors import SchemaError, UserError
-from mmtt.files import replacing
+from mmtt.files import PatientFile, replacing
 from mmtt.record import IMAGE, SCHEMA_VERSION, Record
 from mmtt.schema import arrow_schema, from_mapping, from_table, to_table
 
@@ -61,8 +61,10 @@ class ShardWriter:
         self._row_class, self._rows_per_group = row_class, rows_per_group
         self._rows: list[Any] = []
         self._bytes = 0
+        # Arrow ends the process where its content-defined chunking meets an error in the middle of a column.
+        self._file = PatientFile(path)
         self._writer = pq.ParquetWriter(
-            path,
+            self._file,
             schema,
             # PNGs do not shrink any further.
             compression=dict.fromkeys(plain, "zstd"),
@@ -73,22 +75,34 @@ class ShardWriter:
         )
 
     def add(self, row: Any) -> None:
-        """Append one row."""
+        """Append one row.
+
+        Raises:
+            OSError: something could not be written, such as on a full disk.
+        """
         self._rows.append(row)
         self._bytes += sum(len(v) for f in row.__slots__ if isinstance(v := getattr(row, f), bytes))
         if len(self._rows) >= self._rows_per_group or self._bytes >= ROW_GROUP_BYTES:
             self._flush()
 
     def close(self, footer: Footer | None = None) -> None:
-        """Write what is left, and the footer."""
+        """Write what is left, and the footer.
+
+        Raises:
+            OSError: as for `add`.
+        """
         if self._rows:
             self._flush()
         if footer is not None:
             self._writer.add_key_value_metadata({FOOTER_KEY: json.dumps(asdict(footer), sort_keys=True)})
         self._writer.close()
+        self._file.close()
+        self._file.require()
 
     def _flush(self) -> None:
         self._writer.write_table(to_table(self._rows, self._row_class), row_group_size=len(self._rows))
+        self._file.flush()
+        self._file.require()
         self._rows.clear()
         self._bytes = 0
 

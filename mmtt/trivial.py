@@ -7,7 +7,7 @@ and, where the name says so, its family; never its mask, regions or texts.
 |---|---|---|---|---|
 | `mean mask` | mean of the train masks | | the words named most often | share of forgeries |
 | `mean mask, family known` | mean of the family's train masks | | the same, within the family | |
-| `landmark box` | bounding box of the face oval; the whole frame where no landmarks are known | | | |
+| `landmark box` | bounding box of the face oval; the whole frame of a face without landmarks | | | |
 | `central report` | | most central report | its regions | |
 | `report, family known` | | most central report of the family | its regions | |
 | `nearest picture` | of the nearest train picture | its report | its regions | whether it is forged |
@@ -23,7 +23,7 @@ and, where the name says so, its family; never its mask, regions or texts.
 - *Nearest picture*: least Hamming distance of `mmtt.images.perceptual_hash`, then by id; only pictures with a report,
   where any has one.
 
-What the train split lacks is left out: reports, or a verdict where all or none is forged.
+What the train split lacks is left out: reports, landmarks, or a verdict where all or none is forged.
 """
 
 from collections import Counter, defaultdict
@@ -113,7 +113,8 @@ def fit(train: Sequence[Sample], seed: int = 0) -> Trivial:
     families: dict[str, list[Sample]] = defaultdict(list)
     for sample in train:
         families[_family(sample)].append(sample)
-    alone: dict[str, Answer] = {"landmark box": _LandmarkBox()}
+    outlined = any(sample.sayable for sample in train)
+    alone: dict[str, Answer] = {"landmark box": _LandmarkBox()} if outlined else {}
     nearest: dict[str, Answer] = {"nearest picture": _Nearest(train)}
     return Trivial({**_masks(train, families, seed), **alone, **_reports(train, families, seed), **nearest})
 

@@ -83,3 +83,8 @@ def _plain(text: str, variants: Mapping[str, str]) -> tuple[str, list[int]]:
 def printable(text: str) -> str:
     """Return a stranger's text so that it cannot steer a terminal: what is not printed is escaped, line ends too."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def cut(text: str, letters: int) -> str:
+    """Return a text, cut where it is longer than that."""
+    return text if len(text) <= letters else text[: letters - 1] + "…"

@@ -4,7 +4,7 @@ Unlike `mmtt.samples`, which says what counts, this also holds what gates refuse
 not come to their end.
 """
 
-from collections import namedtuple
+from collections import Counter, namedtuple
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from mmtt.errors import SchemaError, UserError
 from mmtt.layout import Layout
 from mmtt.manifest import MANIFEST, REJECTIONS, Manifest
+from mmtt.recipe import Recipe
 from mmtt.record import IMAGE, Assignment, Lineage, PlanRow, Record, Rejection
 from mmtt.regions import REGIONS
 from mmtt.reports import Report
@@ -71,6 +72,8 @@ class Build:
             return {"release": Manifest.load(self.root)}
         folders = [folder for folder in self._folders if (folder / MANIFEST).is_file()]
         if not folders:
+            if is_imported(self.layout):
+                raise UserError(unfinished_import(self.root))
             raise UserError(
                 f"{self.root} is neither a built dataset nor a folder of shards: no stage there has come to its end."
             )
@@ -104,7 +107,7 @@ class Build:
         names = tuple(dict.fromkeys([*KEY, "target_id", "manipulation", "split", *wanted]))
         tables = tables_of(self.shards, names)
         if not tables:
-            raise UserError(f"{self.root} holds no rows.")
+            raise UserError(nothing_in(self.root, self.rejections))
         return self._joined(pa.concat_tables(tables).to_pandas())
 
     def _joined(self, rows: pd.DataFrame) -> pd.DataFrame:
@@ -163,6 +166,29 @@ class Build:
 def _in_order(words: Iterable[str]) -> str:
     named = set(words)
     return ",".join(word for word in REGIONS if word in named)
+
+
+def is_imported(layout: Layout) -> bool:
+    """Whether the recipe says that a dataset is somebody else's; False where there is none that can be read."""
+    try:
+        return Recipe.load(layout.recipe).imported is not None
+    except UserError:
+        return False
+
+
+def unfinished_import(root: Path) -> str:
+    """Return the sentence about an import that did not come to its end."""
+    return f"The import into {root} has not come to its end: run the same import again, it goes on where it was."
+
+
+def nothing_in(root: Path, refused: Sequence[Rejection]) -> str:
+    """Return the sentence about a build without any rows: whether all was refused, and where that is told."""
+    if not refused:
+        return f"{root} holds no rows."
+    counts = Counter(row.code for row in refused).most_common(3)
+    told = ", ".join(f"{count:,} {code}" for code, count in counts)
+    where = [str(folder / REJECTIONS) for folder in sorted(root.iterdir()) if folder.is_dir() and rejections_in(folder)]
+    return f"{root} holds no rows: all was refused ({told}). Why is told row by row in {' and '.join(where)}."
 
 
 def rejections_in(folder: Path) -> list[Rejection]:

@@ -7,6 +7,7 @@ import typer
 
 from mmtt.audit import Verdict, gather
 from mmtt.check import require_dataset
+from mmtt.errors import UserError
 from mmtt.executors import executor
 from mmtt.files import write_atomically
 from mmtt.layout import Layout
@@ -25,7 +26,9 @@ def register(app: typer.Typer) -> None:
 
 def audit(
     directory: Root,
-    only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this one, as S1; may be repeated.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Only these, as S1: ids parted by commas, or repeated.")
+    ] = None,
     gate: Annotated[bool, typer.Option("--gate", help="Exit with 3 where an audit fails its gate.")] = False,
     variant: Annotated[str, typer.Option(help="Whose rows: a degraded variant's, or the masters'.")] = MASTER,
     out: Annotated[
@@ -41,6 +44,8 @@ def audit(
 
     require_dataset(directory)
     chosen = [name.strip().upper() for names in only or () for name in names.split(",") if name.strip()]
+    if only and not chosen:
+        raise UserError("--only names no audit. Give ids, as in `--only S1,M2`, or leave it out to run all.")
     audits = gather()
     audited, evidence = module.run(directory, audits, executor(workers), for_person, only=chosen, variant=variant)
     # Into a release nothing is written that it did not bring; and what readers expect there is all about the masters.

@@ -1,5 +1,6 @@
 """Commands that bring other people's datasets in: `mmtt import …`."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from mmtt.errors import UserError
 from mmtt.executors import executor
 from mmtt.layout import Layout
 from mmtt.manifest import REJECTIONS, Manifest
+from mmtt.manipulator import FAMILIES, UNTOLD
 from mmtt.progress import for_person
 from mmtt.recipe import Recipe
 from mmtt.record import Rejection
@@ -18,6 +20,7 @@ from mmtt.shards import read_table
 from mmtt.words import printable
 
 from .cli_programs import AsJson, Workers
+from .importers.item import COLUMNS
 from .outcome import Outcome, finish
 
 if TYPE_CHECKING:
@@ -39,12 +42,18 @@ Name = Annotated[str, typer.Option(help="What the dataset is called: the `origin
 Columns = Annotated[
     list[str] | None,
     typer.Option(
-        "--column", metavar="OURS=THEIRS", help="Which column is what, as image=path, for each; without it by name."
+        "--column",
+        metavar="OURS=THEIRS",
+        help=f"Which column is what, as image=path, for each; without it by name. OURS: {', '.join(COLUMNS)}.",
     ),
 ]
 Families = Annotated[
     list[str] | None,
-    typer.Option("--family", metavar="LABEL=FAMILY", help="What a label means, as real=pristine, for each."),
+    typer.Option(
+        "--family",
+        metavar="LABEL=FAMILY",
+        help=f"What a label means, as real=pristine, for each. FAMILY: pristine, {', '.join(FAMILIES)}, or {UNTOLD}.",
+    ),
 ]
 TextOrigin = Annotated[str, typer.Option(metavar="ORIGIN", help="Who wrote the texts: human, model, …")]
 Language = Annotated[str, typer.Option(help="BCP 47 tag of the texts, where no column says.")]
@@ -177,8 +186,8 @@ def _told(name: str, columns: list[str] | None, families: list[str] | None, text
 
     return Told(
         name=name,
-        columns=dict(_both(text, "--column", text.partition("=")) for text in columns or ()),
-        families=dict(_both(text, "--family", text.rpartition("=")) for text in families or ()),
+        columns=_once("--column", [_both(text, "--column", text.partition("=")) for text in columns or ()]),
+        families=_once("--family", [_both(text, "--family", text.rpartition("=")) for text in families or ()]),
         text_origin=text_origin,
         language=language,
     )
@@ -190,6 +199,15 @@ def _both(text: str, option: str, parts: tuple[str, str, str]) -> tuple[str, str
     return parts[0], parts[2]
 
 
+def _once(option: str, pairs: list[tuple[str, str]]) -> dict[str, str]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"{option} {twice}=… is given twice. Leave one.")
+    return found
+
+
 def conclude(
     directory: Path, as_json: bool, told: Mapping[str, Any], lines: Callable[[Mapping[str, Any]], Iterable[str]]
 ) -> None:
@@ -199,6 +217,15 @@ def conclude(
     accepted = sum(Manifest.load(folder).rows for folder in folders)
     refused = [row for folder in folders for row in read_table(folder / REJECTIONS, Rejection)]
     tolerated = Recipe.load(layout.recipe).tolerate.imported
-    for line in [] if as_json else lines(told):
+    for line in [] if as_json else [*lines(told), *_not_rgb(refused)]:
         typer.echo(printable(line))
-    finish([Outcome("import", accepted, refused, tolerated, layout.forged)], as_json, dict(told))
+    held = [folder for folder in folders if Manifest.load(folder).rejections] or [layout.forged]
+    finish([Outcome("import", accepted, refused, tolerated, held[0], tuple(held[1:]))], as_json, dict(told))
+
+
+def _not_rgb(refused: list[Rejection]) -> list[str]:
+    """What kinds of pictures were refused because they are not RGB, and what to do: a stranger's folder holds many."""
+    kinds = Counter(row.detail.partition(";")[0].rpartition(" is ")[2] for row in refused if row.code == "not_rgb")
+    told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6))
+    hint = "records hold files as they came, and every reader takes RGB of 8 bits: convert them, and import again"
+    return [f"not RGB: {told}; {hint}"] if kinds else []

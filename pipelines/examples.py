@@ -15,6 +15,7 @@ from mmtt import html, images
 from mmtt.images import Array, Gray, Rgb
 from mmtt.record import Record
 from mmtt.shards import Lookup
+from mmtt.words import cut
 
 EXAMPLES = 4
 CANDIDATES = 100
@@ -103,11 +104,6 @@ def _spoken_value(value: Any) -> str:
         plain = len(value) <= 4 and not any(isinstance(item, list | dict) for item in value)
         return ", ".join(map(_spoken_value, value)) if plain else f"{len(value)} values"
     return f"{len(value)} values" if isinstance(value, dict) else str(value)
-
-
-def cut(text: str, letters: int) -> str:
-    """Return a text, cut where it is longer than that."""
-    return text if len(text) <= letters else text[: letters - 1] + "…"
 
 
 class Picture(NamedTuple):

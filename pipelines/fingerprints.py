@@ -162,21 +162,21 @@ def _fingerprints(evidence: Evidence) -> pd.DataFrame:
     found = {shard: _kept(Path(shard), folder) for shard in rows["shard"].unique()}
     due = [shard for shard, table in found.items() if table is None]
     kept = folder if folder is not None and os.access(folder.parent, os.W_OK) else None
-    gone = [] if kept is None else _left_behind(kept)
-    if due or gone:
+    if due:
         with nullcontext() if kept is None else lock(kept):
             found |= dict(zip(due, _computed(evidence, due, kept), strict=True))
-            for path in gone:
-                path.unlink(missing_ok=True)
+    if kept is not None:
+        sweep(evidence.root)
     stored = pd.concat([_frame(table).assign(shard=shard) for shard, table in found.items() if table is not None])
     return rows.merge(stored, on=["shard", "row_group", "row"], how="left").set_axis(rows.index)
 
 
-def _left_behind(folder: Path) -> list[Path]:
-    """Tables of shards that are no more: they tell of pictures that were taken out."""
-    root = folder.parent.parent
-    shards = {path: path.stem.partition("-") for path in folder.glob("*.parquet")}
-    return [path for path, (name, _, stem) in shards.items() if not (root / name / f"{stem}.parquet").is_file()]
+def sweep(root: Path) -> None:
+    """Remove the tables of shards that are no more: they tell of pictures that were taken out of a dataset."""
+    for path in (Layout(root).lineage.parent / FOLDER).glob("*.parquet"):
+        name, _, stem = path.stem.partition("-")
+        if not (root / name / f"{stem}.parquet").is_file():
+            path.unlink(missing_ok=True)
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

@@ -30,7 +30,7 @@ from mmtt.shards import Lookup, read_rows, read_table
 from mmtt.stage import ShardJob, conclude, run
 
 from . import manipulators
-from .fingerprints import keep
+from .fingerprints import keep, sweep
 from .forged import forged_record
 from .gates import gate
 from .plan import require_fresh
@@ -73,6 +73,7 @@ def forge(layout: Layout, recipe: Recipe, executor: Executor, progress: Progress
     with lock(layout.forged):
         jobs = shard_jobs(layout, recipe)
         run(forged_rows, jobs, layout.forged, executor, progress, keep)
+        sweep(layout.root)
         refused = gate(layout, recipe.forge.gate, jobs)
         return conclude(STAGE, jobs, layout.forged, refused)
 

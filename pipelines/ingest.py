@@ -33,7 +33,7 @@ from mmtt.stage import ShardJob, conclude, run
 from . import finders, parsers
 from .embeddings import gather_lineage, read_lineage
 from .finders import sidecar
-from .fingerprints import keep
+from .fingerprints import keep, sweep
 from .photos import STAGE, Photo, read_photo, scan
 
 VERSION = "1"
@@ -63,6 +63,7 @@ def ingest(layout: Layout, recipe: Recipe, executor: Executor, progress: Progres
         usable = parsers.with_parts(usable, layout, recipe.ingest, refused)
         jobs = _jobs(layout, recipe, usable, weights)
         run(pristine_rows, jobs, layout.pristine, executor, progress, keep)
+        sweep(layout.root)
         gather_lineage([side_path(layout.pristine, job.name, Lineage) for job in jobs], layout.lineage)
         return conclude(STAGE, jobs, layout.pristine, refused)
 

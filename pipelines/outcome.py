@@ -8,15 +8,19 @@ from typing import Any, NamedTuple, NoReturn
 
 import typer
 
+from mmtt.layout import Layout
 from mmtt.manifest import REJECTIONS
 from mmtt.record import Rejection
-from mmtt.words import printable
+from mmtt.words import cut, printable
+
+_KEYS = {"import": "imported"}  # the recipe's word, where it is not the stage's
 
 
 class Outcome(NamedTuple):
     """What a stage came to, and whether the recipe tolerates what it refused.
 
-    accepted: records. tolerated: share of all items that may be refused. folder: where the rejections lie.
+    accepted: records. tolerated: share of all items that may be refused. folder: where the rejections lie, in a
+    dataset's directory. beside: other folders of it where there are some.
     """
 
     stage: str
@@ -24,6 +28,7 @@ class Outcome(NamedTuple):
     rejections: list[Rejection]
     tolerated: float
     folder: Path
+    beside: tuple[Path, ...] = ()
 
     @property
     def by_reason(self) -> dict[str, int]:
@@ -42,10 +47,12 @@ class Outcome(NamedTuple):
         for reason, count in self.by_reason.items():
             row = example[reason]
             of = row.path or row.manipulator or row.record_id or ""
-            typer.echo(printable(f"  {count} {reason}, for example '{of}': {row.detail}"))
+            typer.echo(printable(f"  {count} {reason}, for example '{cut(of, 160)}': {cut(row.detail, 320)}"))
         if self.too_many:
-            where = self.folder / REJECTIONS
-            typer.echo(f"  more than the recipe's `tolerate` allows ({self.tolerated:g}); all are in {where}")
+            where = " and ".join(str(folder / REJECTIONS) for folder in (self.folder, *self.beside))
+            recipe = Layout(self.folder.parent).recipe
+            allowed = f"`tolerate: {{{_KEYS.get(self.stage, self.stage)}: {self.tolerated:g}}}` in {recipe}"
+            typer.echo(printable(f"  more than {allowed} allows, where that can be moved; all are in {where}"))
 
 
 def finish(done: Sequence[Outcome], as_json: bool, more: dict[str, Any] | None = None) -> NoReturn:

@@ -84,9 +84,11 @@ def replay(layout: Layout, recipe: Recipe, record_ids: Sequence[str] = ()) -> It
     """Forge records of a dataset again, all of them or those that are named, and compare image, mask, alpha, change.
 
     Raises:
-        UserError: nothing forged yet, or an id that no forged record has. When all are asked for: a plan that was
-            made for another recipe, unless a program is missing, which the outcomes tell.
+        UserError: an imported dataset, nothing forged yet, or an id that no forged record has. When all are asked for:
+            a plan that was made for another recipe, unless a program is missing, which the outcomes tell.
     """
+    if recipe.imported is not None:
+        raise UserError(f"{layout.root} was imported: its forgeries were not made here, so none can be made again.")
     programs = {entry.label: _program(entry) for entry in recipe.forge.manipulators}
     if not record_ids and (layout.plan / BASIS).exists() and not any(isinstance(p, str) for p in programs.values()):
         require_fresh(layout, recipe)

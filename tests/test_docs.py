@@ -40,7 +40,7 @@ def test_the_readme_names_every_command(command):
 
 
 def test_every_command_that_the_readme_names_exists():
-    named = set(re.findall(r"`mmtt ([a-z]+(?: [a-z]+)?)", README))
+    named = set(re.findall(r"`mmtt ([a-z]+(?: [a-z]+(?:-[a-z]+)*)?)", README))
     known = {word for command in COMMANDS for word in (command, command.split()[0])}
     assert {n for n in named if n not in known and n.split()[0] not in COMMANDS} == set()
 

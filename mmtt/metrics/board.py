@@ -141,7 +141,8 @@ def _told(board: Board, listed: int) -> Iterator[str]:
     yield f"In brackets: {LEVEL:.0%} interval of a bootstrap by group, {board.draws} draws, seed {board.seed}."
     yield from _wrong(board.faults, listed)
     for standing in board.standings:
-        told = " ".join([f"{standing.note}.", *_limits(frozenset(standing.parts))])
+        grounded = "grounding_recall" in standing.overall
+        told = " ".join([f"{standing.note}.", *_limits(frozenset(standing.parts), grounded)])
         yield f"- {escape_markdown(standing.name)}: {told}"
     lacking = ", ".join(f"{part} {count}" for part, count in board.standings[0].lacking.items() if count)
     if lacking:
@@ -161,7 +162,7 @@ def _unbeaten(board: Board) -> Iterator[str]:
             yield f"In {label} the predictions do not beat: {unbeaten}."
 
 
-def _limits(parts: frozenset[str]) -> Iterator[str]:
+def _limits(parts: frozenset[str], grounded: bool) -> Iterator[str]:
     """Yield what cannot be scored of a predictor that gives these parts, and what stands in."""
     if "mask" not in parts:
         yield "No masks: localization is not scored."
@@ -169,6 +170,8 @@ def _limits(parts: frozenset[str]) -> Iterator[str]:
         yield "No verdicts: detection is not scored."
     if "report" not in parts:
         yield "No texts: reports and grounding are not scored."
+    elif not grounded:
+        yield "No landmarks, so nothing says where a region is: grounding is not scored."
     if "regions" not in parts:
         told = "are read out of its texts" if "report" in parts else "are not scored"
         yield f"No regions of its own: they {told}."

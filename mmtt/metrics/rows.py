@@ -88,7 +88,7 @@ def score(
         scored |= _mask_scores(sample, truth, given.mask)
     if promised & {"regions", "report"}:
         scored |= _named(given, promised)
-    if "report" in promised and sample.manipulated:
+    if "report" in promised and sample.manipulated and sample.sayable:  # else nothing says where its parts are
         scored |= _claims(sample, given.report)
     references = references_of(sample)
     return ScoreRow(

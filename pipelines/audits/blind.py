@@ -127,11 +127,11 @@ def _scored(
 ) -> tuple[list[Sample], dict[str, list[float]]]:
     """Return the samples that can be decoded, and each baseline's IoU on them."""
     scored: list[Sample] = []
-    ious: dict[str, list[float]] = {name: [] for name in _MASKS}
+    ious: dict[str, list[float]] = {name: [] for name in _MASKS if name in answers}
     for sample in samples:
         try:
             (_, truth) = next(true_masks([sample]))
-            masks = {name: answers[name][sample.key].mask for name in _MASKS}
+            masks = {name: answers[name][sample.key].mask for name in ious}
         except (DamagedError, UnidentifiedImageError):  # M1 counts those
             continue
         scored.append(sample)

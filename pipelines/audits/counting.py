@@ -14,9 +14,17 @@ from .shares import grouped_share
 FINE = ""
 
 
-def is_sample(evidence: Evidence) -> bool:
-    """Return whether pixels were looked at of some rows only, so that what is found of them has an interval."""
-    return len(evidence.sampled) < len(evidence.rows)
+def is_sample(evidence: Evidence, *, forged: bool = False) -> bool:
+    """Return whether pixels were looked at of some (forged) rows only, so that what is found has an interval."""
+    looked, there = evidence.sampled, evidence.rows
+    if forged:
+        looked, there = looked[looked["manipulation"].notna()], evidence.forged
+    return len(looked) < len(there)
+
+
+def so_many(count: int, singular: str, plural: str = "") -> str:
+    """Return a number with what it counts: 1 pair, 2 pairs."""
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
 def why_of(index: pd.Index, *faults: tuple["pd.Series[bool]", str]) -> "pd.Series[str]":
@@ -49,14 +57,13 @@ def share_at_fault(
     bad, n = why.loc[rows.index] != FINE, len(rows)
     share = grouped_share(bad, np.ones(n), rows["component"]) if sampled else None
     counted = f"{int(bad.sum()):,} of {n:,}" if bad.any() else f"None of {n:,}"
-    bound = f" (of all, at most {share.high:.2%})" if share and not bad.any() else ""
     return Finding(
         statistic=float(bad.mean()),
         low=share.low if share else None,
         high=share.high if share else None,
         n=n,
         of=of,
-        sentence=f"{counted} {of} {fault}{bound}.",
+        sentence=f"{counted} {of} {fault}.",
         details={**(details or {}), **_counts(why[why != FINE])},
         worst=examples(rows[bad], why),
     )

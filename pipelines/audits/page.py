@@ -9,6 +9,7 @@ from mmtt import html, images
 from mmtt.audit import KINDS, Example, Verdict
 from mmtt.errors import DamagedError
 from mmtt.evidence import Evidence, Pixels, chunks, records_of
+from mmtt.words import printable
 
 from ..examples import border, cut
 from .run import Audited, Outcome
@@ -47,6 +48,7 @@ def page(audited: Audited, evidence: Evidence) -> str:
         __package__.rpartition(".")[0],
         "audits.html.j2",
         audited=audited,
+        name=printable(audited.name),
         counts=audited.counts(),
         outcomes=outcomes,
         sections=[(kind, [row for row in outcomes if row["id"][0] == letter]) for letter, kind in KINDS.items()],
@@ -57,7 +59,7 @@ def page(audited: Audited, evidence: Evidence) -> str:
 def _context(outcome: Outcome, pictures: Mapping[str, tuple[str, bool]]) -> dict[str, Any]:
     told = outcome.to_dict()
     scalars, tables = _details(told.get("details", {}))
-    worst = outcome.finding.worst[:SHOWN_EXAMPLES] if outcome.finding and outcome.verdict in _SHOWS_WORST else ()
+    worst = [Example(**named) for named in told.get("worst", ())[:SHOWN_EXAMPLES]]
     return told | {"scalars": scalars, "tables": tables, "shown": [_shown(example, pictures) for example in worst]}
 
 

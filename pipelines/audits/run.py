@@ -12,12 +12,15 @@ from mmtt.audit import MOST_EXAMPLES, Audit, Finding, NotApplicable, Verdict
 from mmtt.errors import RecipeError, UserError, did_you_mean
 from mmtt.evidence import Evidence
 from mmtt.executors import Executor
+from mmtt.html import figure
 from mmtt.layout import Layout
 from mmtt.progress import Progress
 from mmtt.recipe import AuditSection, Recipe
 from mmtt.record import MASTER
 from mmtt.samples import digest_of
 from mmtt.words import printable
+
+from .counting import so_many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,19 +38,29 @@ class Outcome:
         audit, found = self.audit, self.finding
         told: dict[str, Any] = {
             "id": audit.id, "title": audit.title, "question": audit.question, "unit": audit.unit,
-            "better": audit.better, "gate": self.gate, "verdict": str(self.verdict),
+            "better": audit.better, "gate": self.gate, "default_gate": audit.gate, "verdict": str(self.verdict),
         }  # fmt: skip
         if found is None:
-            return told | {"reason": self.reason}
+            return told | {"reason": printable(self.reason)}
         return told | {
             "statistic": _rounded(found.statistic),
-            "interval": None if found.low is None else [_rounded(found.low), _rounded(found.high)],
+            "interval": _interval(found),
             "n": found.n,
             "of": found.of,
-            "sentence": found.sentence,
+            "sentence": printable(found.sentence),
+            "caution": self.caution,
             "details": _plain(found.details),
-            "worst": [example._asdict() for example in found.worst[:MOST_EXAMPLES]],
+            "worst": [_plain(example._asdict()) for example in found.worst[:MOST_EXAMPLES]],
         }
+
+    @property
+    def caution(self) -> str | None:
+        """What to bear in mind of an audit that passes, where its interval reaches beyond its gate; a sentence."""
+        far = None if self.finding is None else self.audit.far_end(self.finding, self.gate)
+        if far is None:
+            return None
+        towards = "Up to" if self.audit.better == "low" else "Down to"
+        return f"{towards} {figure(float(f'{far:.6g}'))} cannot be ruled out; more rows would tell."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,13 +162,24 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
+def _interval(found: Finding) -> list[float | None] | None:
+    """The ends of the interval, rounded; None where there is none, or where nothing is left open."""
+    low, high = _rounded(found.low), _rounded(found.high)
+    return None if low is None or low == high else [low, high]
+
+
 def _plain(value: Any) -> Any:
-    """Turn a detail into JSON values, numbers rounded; what numpy and pandas call a number is one, NaN is null."""
+    """Turn a detail into JSON values, numbers rounded; what numpy and pandas call a number is one, NaN is null.
+
+    What a stranger wrote may hold control characters, which neither a page nor a terminal should get: they are escaped.
+    """
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {printable(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, str | bool) or value is None:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, bool) or value is None:
         return value
     number = value.item() if hasattr(value, "item") else value
     if not isinstance(number, float):
@@ -177,15 +201,29 @@ def as_text(audited: Audited) -> str:
             lines += [f"      {example.record_id}: {example.why}" for example in outcome.finding.worst[:1]]
     counted = ", ".join(f"{count} {verdict}" for verdict, count in audited.counts().items() if count)
     looked = f"; pixels of {audited.sampled:,}" if audited.sampled else ""
-    lines.append(f"{len(audited.outcomes)} audits over {audited.rows:,} rows{looked}: {counted}")
+    asked, rows = so_many(len(audited.outcomes), "audit"), so_many(audited.rows, "row")
+    lines.append(f"{asked} over {rows}{looked}: {counted}")
     return "\n".join(map(printable, lines))  # a worst row's reason may hold a stranger's text
 
 
 def _told(outcome: Outcome) -> str:
-    found = outcome.finding
-    if found is None:
+    if outcome.finding is None:
         return outcome.reason
-    interval = "" if found.low is None else f" [{found.low:.4g}, {found.high:.4g}]"
-    sign = "≤" if outcome.audit.better == "low" else "≥"
-    gate = "" if outcome.gate is None else f" (gate {sign} {outcome.gate:g})"
-    return f"{found.statistic:.4g}{interval}{gate}. {found.sentence}"
+    told = outcome.to_dict()
+    ends = told["interval"]
+    interval = f" [{_shown(ends[0])}, {_shown(ends[1])}]" if ends else ""
+    sentences = filter(None, (told["sentence"], told["caution"]))
+    return f"{_shown(told['statistic'])}{interval}{_gate(outcome)}. {' '.join(sentences)}"
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else figure(value)
+
+
+def _gate(outcome: Outcome) -> str:
+    gate, default = outcome.gate, outcome.audit.gate
+    if gate is None:
+        return ""
+    moved = "" if gate == default else ", set by the recipe" if default is None else f", moved from {figure(default)}"
+    by = " by the recipe" if gate != default and default is not None else ""
+    return f" (gate {'≤' if outcome.audit.better == 'low' else '≥'} {figure(gate)}{moved}{by})"

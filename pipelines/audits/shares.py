@@ -58,4 +58,4 @@ def _wilson(value: float, count: float) -> tuple[float, float]:
     spread = _Z * np.sqrt(value * (1 - value) / count + _Z**2 / (4 * count**2))
     ends = (middle + sign * spread for sign in (-1, 1))
     low, high = (float(np.clip(end / (1 + _Z**2 / count), 0, 1)) for end in ends)
-    return low, high
+    return (0.0 if value == 0 else low), (1.0 if value == 1 else high)  # but for rounding, so it is

@@ -39,7 +39,7 @@ class Absences:
     def _pristine(self, row: Mapping[str, Any]) -> str:
         photo = self._photos[0].get(row["record_id"])
         if photo is None or not self._there.lineage:
-            return f"lacks it, or made it otherwise (origin id '{row['origin_id']}')"
+            return "lacks it, or made it otherwise"
         if refused := self._refused_paths.get(photo.path):
             return f"refused the photo ({refused})"
         others = self._photos[1].get(photo.path, set())
@@ -50,14 +50,15 @@ class Absences:
     def _forged(self, row: Mapping[str, Any], ids: set[str]) -> str:
         planned = self._plans[0].get(row["record_id"])
         if planned is None:
-            return self._refusal(row["record_id"], "") or f"lacks it (origin id '{row['origin_id']}')"
+            return self._refusal(row["record_id"], "") or "lacks it"
         if row["target_id"] not in ids:
             return "lacks its target"
         if planned.entry not in self._plans[2]:
             return f"plans nothing of the entry '{planned.entry}'"
         other = self._plans[1].get(_asked(planned))
         if other is None:
-            return "does not plan it"
+            code = self._unplanned.get((planned.entry, planned.target_id))
+            return f"does not plan it ({code})" if code else "does not plan it"
         if other.record_id != planned.record_id:
             named = [name for name in _DECIDED if getattr(other, name) != getattr(planned, name)]
             return f"plans it otherwise ({', '.join(named) or 'another program or weights'})"
@@ -89,6 +90,11 @@ class Absences:
     @cached_property
     def _refused_ids(self) -> dict[tuple[str, str], str]:
         return {(row.record_id, row.stage): row.code for row in self._there.rejections if row.record_id}
+
+    @cached_property
+    def _unplanned(self) -> dict[tuple[str | None, str | None], str]:
+        """Why the plan there leaves out an entry on a target."""
+        return {(row.manipulator, row.record_id): row.code for row in self._there.rejections if row.stage == "plan"}
 
 
 def _asked(row: Any) -> tuple[str, str, int]:

@@ -23,12 +23,13 @@ TOLD = ("text", "language", "text_origin", "protocol", "regions")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row that one build has and the other has not, and why."""
+    """A row that one build has and the other has not, and why; and which photo or picture it is of."""
 
     record_id: str
     variant: str
     manipulation: str | None
     why: str
+    origin_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,11 @@ class ReportChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """How build B differs from build A. `because`: what differs in recipe, programs, environment, photos, plan."""
+    """How build B differs from build A.
+
+    because: what differs in recipe, programs, environment, photos, plan. strays: how many reports of each, by its
+    letter, are about records that it lacks.
+    """
 
     a: str
     b: str
@@ -78,6 +83,7 @@ class Difference:
     reports: list[ReportChange]
     because: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    strays: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def differs(self) -> bool:
@@ -122,6 +128,7 @@ def diff(a: Path, b: Path, executor: Executor, progress: Callable[[str], Progres
         reports=_reports(*builds),
         because=causes(builds, (before, after)),
         notes=_notes(builds),
+        strays=_strays(builds),
     )
 
 
@@ -139,13 +146,28 @@ def _notes(builds: Sequence[Build]) -> list[str]:
     ]
 
 
+def _strays(builds: Sequence[Build]) -> dict[str, int]:
+    found = {}
+    for letter, build in zip("AB", builds, strict=True):
+        there = set(build.rows(())["record_id"])
+        found[letter] = int((~build.texts()["record_id"].isin(there)).sum())
+    return {letter: count for letter, count in found.items() if count}
+
+
 def _only(rows: pd.DataFrame, others: pd.DataFrame, absences: Absences) -> list[Row]:
     merged = rows.merge(others[KEY], on=KEY, how="left", indicator=True)
     alone = _plain(merged[merged["_merge"] == "left_only"])
     there = set(others["record_id"]) if alone else set()
     variants = set(others["variant"])
     return [
-        Row(row["record_id"], row["variant"], row["manipulation"], absences.why(row, there, variants)) for row in alone
+        Row(
+            row["record_id"],
+            row["variant"],
+            row["manipulation"],
+            absences.why(row, there, variants),
+            row["origin_id"],
+        )
+        for row in alone
     ]
 
 

@@ -44,12 +44,16 @@ def _grouped(title: str, rows: Iterable[tuple[str, Any]]) -> Iterator[str]:
     for reason, members in ranked[:MOST_LINES]:
         first = members[0]
         name = first.record_id if first.variant == "master" else f"{first.record_id} {first.variant}"
+        name += f" ({_short(first.origin_id)})" if getattr(first, "origin_id", None) else ""
         yield f"  {f'{title} ' if title else ''}{len(members):,} × {reason}; for example {name}"
     if len(ranked) > MOST_LINES:
         yield f"  … and {len(ranked) - MOST_LINES} more reasons; --json tells all"
 
 
 def _reports(found: Difference) -> Iterator[str]:
+    for letter, count in found.strays.items():
+        told = f"{count:,} {'report is' if count == 1 else 'reports are'} about records that {letter} lacks"
+        yield f"reports of {letter}: {told}; `mmtt annotate reports` writes them again"
     if not found.reports:
         yield "reports: the same"
         return

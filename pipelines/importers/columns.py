@@ -12,24 +12,11 @@ from mmtt.recipe import SPLITS, PlanSection
 from mmtt.regions import REGIONS
 from mmtt.reports import TEXT_ORIGINS
 
-from .item import Text
+from .arguments import require_language, require_name
+from .item import COLUMNS, Text
 from .rows import brief, storable
 
 PRISTINE = "pristine"
-# What a column may hold, and the names by which it is found where the user maps none.
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "image": ("image",),
-    "mask": ("mask",),
-    "id": ("id",),
-    "family": ("family", "manipulation", "label"),
-    "manipulator": ("manipulator",),
-    "split": ("split",),
-    "group": ("group", "subject"),
-    "text": ("text",),
-    "language": ("language",),
-    "text_origin": ("text_origin",),
-    "regions": ("regions",),
-}
 _SPLIT_WORDS = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
     "dev": "validation", "test": "test", "testing": "test",
@@ -42,6 +29,12 @@ _KNOWN_FAMILIES = dict.fromkeys(
     "face2face": "attribute_edit", "neuraltextures": "attribute_edit",
     **{family.replace("_", ""): family for family in (*FAMILIES, UNTOLD)},
 }  # fmt: skip
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    """Return the nearest known word, and all there are."""
+    hint = did_you_mean(word, known)
+    return hint if " Known:" in hint else f"{hint} Known: {', '.join(known)}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +52,14 @@ class Told:
     language: str = "en"
 
     def __post_init__(self) -> None:
+        require_name("--name", self.name)
+        require_language(self.language)
         for column in self.columns:
             if column not in COLUMNS:
-                raise UserError(f"--column {column}=…: '{column}' is no column here.{did_you_mean(column, COLUMNS)}")
+                raise UserError(f"--column {column}=…: '{column}' is no column here.{_nearest(column, tuple(COLUMNS))}")
         for label, family in self.families.items():
-            if family not in (known := (PRISTINE, UNTOLD, *FAMILIES)):
-                raise UserError(f"--family {label}={family}: '{family}' is no family.{did_you_mean(family, known)}")
+            if family not in (known := (PRISTINE, *FAMILIES, UNTOLD)):
+                raise UserError(f"--family {label}={family}: '{family}' is no family.{_nearest(family, known)}")
         if self.text_origin not in TEXT_ORIGINS:
             hint = did_you_mean(self.text_origin, TEXT_ORIGINS)
             raise UserError(f"--text-origin '{self.text_origin}' is none.{hint}")
@@ -82,8 +77,8 @@ class Told:
                 raise UserError(f"--column {ours}={theirs}: {where} has no column '{theirs}'.{hint}")
         found |= self.columns
         if "image" not in found:
-            told = ", ".join(names)
-            raise UserError(f"{where} has no column 'image'. Name it: --column image=NAME. It has: {brief(told)}.")
+            told = f"It has: {brief(', '.join(names))}." if names else "It has no column at all."
+            raise UserError(f"{where} has no column 'image'. Name it: --column image=NAME. {told}")
         if twice := [theirs for theirs in found.values() if names.count(theirs) > 1]:
             raise UserError(f"{where} has two columns called '{twice[0]}'; which is meant? Leave one.")
         return found

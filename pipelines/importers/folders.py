@@ -13,6 +13,7 @@ from mmtt.recipe import IngestSection
 from mmtt.record import Rejection
 
 from ..photos import read_photo
+from .arguments import shortened
 from .rows import STAGE, brief, storable
 
 T = TypeVar("T")
@@ -114,7 +115,7 @@ class Folder:
             self._sha256[name] = found
         if unique and not any(self._sha256.values()):
             hint = f"Paths count from {self.root}."
-            raise UserError(f"None of {len(unique)} files can be read, such as '{brief(unique[0])}'. {hint}")
+            raise UserError(f"None of {len(unique)} files can be read, such as '{shortened(unique[0])}'. {hint}")
         return digest([[storable(name), self._sha256[name]] for name in unique])
 
     def _hashed(self, name: str) -> str | None:

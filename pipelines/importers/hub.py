@@ -4,7 +4,6 @@ Read with Arrow, some rows at a time; `datasets` is not needed, and no script of
 """
 
 import contextlib
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,12 +11,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
 from mmtt.errors import MissingDependency, Rejected, UserError
 from mmtt.executors import Executor, serial
 from mmtt.files import file_sha256
 from mmtt.ids import digest
+from mmtt.images import sha256
 from mmtt.progress import Progress, silent
 from mmtt.recipe import ImportedSection
 from mmtt.record import Rejection
@@ -25,18 +23,18 @@ from mmtt.weights import HUB
 
 from .archive import FREE, MAX_SWELL
 from .columns import PRISTINE, Told, facts, split_word, word
+from .features import class_names, leaves_of_paths, named
 from .folders import MAX_FILE_BYTES, Folder, refusal, stamps, unchanged
 from .item import Item
 from .pair import NEGATIVE, Reader
 from .pairs import Imported, Rights, options_of, slug
 from .tables import open_parquet, parquet_rows
-from .writing import write_import
+from .writing import require_folder, write_import
 
 BATCH_ROWS = 4  # cells of a stranger's size, of which a few bytes may stand for many: so many are in memory at once
 PATH_ROWS = 10_000
 _COUNTED = re.compile(r"(?P<set>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})")
 _SUFFIX = frozenset((".parquet",))
-_BYTES, _PATHS = (pa.binary(), pa.large_binary()), (pa.string(), pa.large_string())
 
 
 class _Found(NamedTuple):
@@ -75,6 +73,7 @@ def import_hub(
         MissingDependency: a Hub name without `huggingface_hub`.
     """
     recipe_name = slug(told.name)
+    require_folder(directory)
     found = _remote(source.removeprefix(HUB), say) if source.startswith(HUB) else _local(Path(source))
     shards = [_Shard(found.folder, name, told) for name in found.shards]
     paths = [shard.path for shard in shards]
@@ -174,10 +173,10 @@ class _Shard:
         with open_parquet(self.path) as file:
             self.rows, schema = file.metadata.num_rows, file.schema_arrow
         self._columns = told.found_in(schema.names, str(self.path))
-        self._names = _class_names(schema, self._columns)
+        self._names = class_names(schema, self._columns)
         self._split = split_of_path(name)
         pictures = [schema.field(self._columns[ours]) for ours in ("image", "mask") if ours in self._columns]
-        self._leaves = [leaf for column in pictures for leaf in _leaves_of_paths(self.path, column)]
+        self._leaves = [leaf for column in pictures for leaf in leaves_of_paths(self.path, column)]
 
     def files(self) -> Iterator[str]:
         """Yield the paths below the folder of the files that rows may name in place of bytes."""
@@ -197,24 +196,26 @@ class _Shard:
             if taken > most:
                 hint = "as no pictures do: a bomb. Nothing more of it is read."
                 raise UserError(f"{self.path} swells to more than {MAX_SWELL} times its size, {hint}")
-            place = f"{self.name}#{number}"
             try:
-                yield self._item(reader, place, {ours: cells[theirs] for ours, theirs in self._columns.items()})
+                yield self._item(reader, number, {ours: cells[theirs] for ours, theirs in self._columns.items()})
             except Rejected as reason:
-                yield refusal(place, reason.code, reason.detail)
+                yield refusal(f"{self.name}#{number}", reason.code, reason.detail)
 
-    def _item(self, reader: Reader, place: str, row: dict[str, Any]) -> Item:
+    def _item(self, reader: Reader, number: int, row: dict[str, Any]) -> Item:
         for ours, names in self._names.items():
-            row[ours] = _named(row[ours], names)
+            row[ours] = named(row[ours], names)
         said = facts(row, self._told)
         mask = row.get("mask")
         if isinstance(mask, str) and mask.strip().casefold() == NEGATIVE:
             said, mask = replace(said, family=PRISTINE), None
-        said = replace(said, split=said.split or self._split)
+        where = {"file": self.name, "row": number}
+        said = replace(said, split=said.split or self._split, parameters={**said.parameters, **where})
         image = self._bytes(row["image"])
         if image is None:
             raise Rejected("missing", "it has no picture")
-        return reader.item(word(row.get("id")) or place, image, self._bytes(mask), said)
+        # The file's name would tell the split, and often the class.
+        made = word(row.get("id")) or digest([self.name, number, sha256(image)])[:24]
+        return reader.item(made, image, self._bytes(mask), said, place=f"{self.name}#{number}")
 
     def _bytes(self, cell: Any) -> bytes | None:
         """Return a picture's bytes, from the cell or out of the folder; None where there are none."""
@@ -254,46 +255,3 @@ def split_of_path(name: str) -> str | None:
         if said:
             return said.pop() if len(said) == 1 else None
     return None
-
-
-def _leaves_of_paths(path: Path, column: pa.Field) -> list[str]:
-    """Return what to read of a column of pictures in order to know the files that it names.
-
-    Raises:
-        UserError: it holds no pictures.
-    """
-    kind = column.type
-    parts = {part.name: part.type for part in kind} if pa.types.is_struct(kind) else {}
-    if parts.get("bytes") in (*_BYTES, pa.null()) and parts.get("path") in (*_PATHS, pa.null()):
-        return [f"{column.name}.path"]
-    if kind in _PATHS:
-        return [column.name]
-    if kind in _BYTES:
-        return []
-    raise UserError(f"{path}: column '{column.name}' is {kind}; pictures are bytes, paths, or a struct of both.")
-
-
-def _class_names(schema: pa.Schema, columns: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the names of the classes that columns hold as numbers, as `datasets` writes them into the metadata."""
-    try:
-        metadata = json.loads((schema.metadata or {})[b"huggingface"])
-        features = metadata["info"]["features"]
-    except (KeyError, ValueError, TypeError, RecursionError):
-        return {}
-    found = {}
-    for ours, theirs in columns.items():
-        feature = features.get(theirs) if isinstance(features, dict) else None
-        if (
-            isinstance(feature, dict)
-            and feature.get("_type") == "ClassLabel"
-            and isinstance(feature.get("names"), list)
-        ):
-            found[ours] = [str(name) for name in feature["names"]]
-    return found
-
-
-def _named(value: Any, names: Sequence[str]) -> Any:
-    if value == -1:  # how `datasets` stores that nobody knows
-        return None
-    known = isinstance(value, int) and 0 <= value < len(names)
-    return names[value] if known else value

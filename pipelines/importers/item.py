@@ -4,6 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+# What a column of a table may hold, and the names by which it is found where the user maps none.
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "image": ("image",),
+    "mask": ("mask",),
+    "id": ("id",),
+    "family": ("family", "manipulation", "label"),
+    "manipulator": ("manipulator",),
+    "split": ("split",),
+    "group": ("group", "subject"),
+    "text": ("text",),
+    "language": ("language",),
+    "text_origin": ("text_origin",),
+    "regions": ("regions",),
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
@@ -29,6 +44,7 @@ class Item:
     split: train, validation or test.
     group: what ties it to others (a person, the photo that it was made from); None where nothing is known.
     parameters: what the origin tells of how it was made, as plain JSON.
+    place: where it lies in the source, for whoever looks for a refused one; its id where that says so.
     """
 
     origin_id: str
@@ -40,3 +56,4 @@ class Item:
     group: str | None = None
     texts: tuple[Text, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    place: str | None = None

@@ -21,6 +21,7 @@ from mmtt.recipe import ImportedSection
 from mmtt.record import Rejection
 
 from .archive import Archive, Entry, find_parts
+from .arguments import require_licence
 from .columns import TEXT_ORIGINS
 from .item import Item, Text
 from .release_lists import Listed, place, read_lists
@@ -82,9 +83,10 @@ def import_release(
     """
     if text_origin not in TEXT_ORIGINS:
         raise UserError(f"--text-origin is '{text_origin}'.{did_you_mean(text_origin, TEXT_ORIGINS)}")
+    require_licence(licence)
+    refuse_other(directory, NAME)
     lists, archive = Archive(find_parts(source, "dataset_json.tar.gz")), Archive(find_parts(source, "dataset.tar.gz"))
     records, refused, names = read_lists(lists)
-    refuse_other(directory, NAME)
     options = {"lists": names, "licence": licence, "text_origin": text_origin, "find_faces": find_faces}
     with _spool(directory) as spool:
         wanted = {record.mask for record in records}, {record.image for record in records}

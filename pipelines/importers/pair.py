@@ -49,12 +49,13 @@ class Reader:
                 continue
             try:
                 mask = None if pair.mask is None else folder.read(pair.mask)
-                yield self.item(pair.id or storable(pair.image), folder.read(pair.image), mask, pair.facts)
+                name, image = storable(pair.image), folder.read(pair.image)
+                yield self.item(pair.id or name, image, mask, pair.facts, place=name)
             except Rejected as reason:
                 yield refusal(pair.image, reason.code, reason.detail)
 
-    def item(self, origin_id: str, image: bytes, mask: bytes | None, facts: Facts) -> Item:
-        """Return the item of a picture.
+    def item(self, origin_id: str, image: bytes, mask: bytes | None, facts: Facts, *, place: str) -> Item:
+        """Return the item of a picture, which lies in that place of the source.
 
         Raises:
             Rejected: `missing_mask`, `mask_of_pristine`.
@@ -77,6 +78,7 @@ class Reader:
             group=facts.group,
             texts=facts.texts,
             parameters=facts.parameters,
+            place=place,
         )
 
     def told(self) -> dict[str, Any]:

@@ -14,17 +14,17 @@ from mmtt.errors import Rejected, UserError
 from mmtt.executors import Executor, serial
 from mmtt.files import file_sha256
 from mmtt.ids import digest
-from mmtt.licences import obligations
 from mmtt.manifest import Manifest
 from mmtt.progress import Progress, silent
 from mmtt.recipe import ImportedSection
 from mmtt.record import Rejection
 
 from . import by_name, faceforensics, tables
+from .arguments import require_licence, require_name, shortened
 from .columns import PRISTINE, Told, facts, word
 from .folders import Folder, is_own_file, refusal, stamps, unchanged
 from .pair import NEGATIVE, Pair, Reader
-from .writing import write_import
+from .writing import require_folder, write_import
 
 Read = Callable[[], Iterator[Pair | Rejection]]
 
@@ -37,10 +37,8 @@ class Rights:
     consent: str = "none"
 
     def __post_init__(self) -> None:
-        try:
-            obligations(self.licence)
-        except Rejected as reason:
-            raise UserError(f"--licence: {reason.detail}") from reason
+        require_licence(self.licence)
+        require_name("--consent", self.consent)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +76,7 @@ def import_pairs(
         UserError: nothing to import, no layout that is known, a table that cannot be read, or what `write_import` says.
     """
     recipe_name = slug(told.name)
+    require_folder(directory)
     folder, read, decisive = _source(source, told, splits)
     before = stamps(decisive)
     names, count = [], 0
@@ -125,7 +124,7 @@ def slug(name: str) -> str:
 
 def _first_reason(pairs: Iterator[Pair | Rejection]) -> str:
     reasons = [pair for pair in pairs if isinstance(pair, Rejection)]
-    listed = "; ".join(f"'{row.path}': {row.detail}" for row in reasons[:5])
+    listed = "; ".join(f"'{shortened(row.path or '')}': {shortened(row.detail, 200)}" for row in reasons[:5])
     return f" Of {len(reasons)} refused: {listed}." if reasons else ""
 
 

@@ -46,6 +46,12 @@ READINGS = {
     "mask_share_above_127": lambda gray: gray > ALTERED_ABOVE,
     "mask_share_at_255": lambda gray: gray == 255,
 }
+NOT_RGB = "not_rgb"
+# Pillow's names of what pictures hold that are not RGB of 8 bits, for people.
+_MODES = {
+    "1": " (black and white)", "L": " (grey)", "LA": " (grey with alpha)", "P": " (palette)",
+    "RGBA": " (with alpha)", "CMYK": " (for print)", "I": " (grey of 16 bits)", "I;16": " (grey of 16 bits)",
+}  # fmt: skip
 _IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
 
 
@@ -71,14 +77,14 @@ def rows_of(origin: Origin, items: Sequence[Item]) -> list[Record | Rejection]:
         try:
             found.append(_record(origin, item))
         except Rejected as reason:
-            found.append(refused(origin, item.origin_id, reason.code, reason.detail))
+            found.append(refused(origin, item, reason.code, reason.detail))
     return found
 
 
-def refused(origin: Origin, origin_id: str, code: str, detail: str) -> Rejection:
-    """Return the rejection of an item of that id."""
-    made = record_id(origin.name, origin_id)
-    return Rejection(stage=STAGE, code=code, detail=brief(detail), path=brief(origin_id), record_id=made)
+def refused(origin: Origin, item: Item, code: str, detail: str) -> Rejection:
+    """Return the rejection of an item."""
+    made, path = record_id(origin.name, item.origin_id), brief(item.place or item.origin_id)
+    return Rejection(stage=STAGE, code=code, detail=brief(detail), path=path, record_id=made)
 
 
 def brief(text: str) -> str:
@@ -202,12 +208,13 @@ def _decode_image(data: bytes) -> Rgb:
     """
     picture = _open(data, "bad_image")
     if picture.mode != "RGB":
-        raise Rejected("not_rgb", f"the picture is {picture.format} of mode {picture.mode}, not RGB of 8 bits")
+        mode = f"{picture.mode}{_MODES.get(picture.mode, '')}"
+        raise Rejected(NOT_RGB, f"the picture is {picture.format} of mode {mode}; convert it to RGB of 8 bits")
     _load(picture, "bad_image")
     try:
         return images.decode_rgb(data)
     except DamagedError as error:
-        raise Rejected("not_rgb", "the picture does not decode into RGB of 8 bits") from error
+        raise Rejected(NOT_RGB, "the picture does not decode into RGB; convert it to RGB of 8 bits") from error
 
 
 def _open(data: bytes, code: str) -> Image.Image:
@@ -217,6 +224,8 @@ def _open(data: bytes, code: str) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes, which are judged below, and of what Pillow mends
             picture = Image.open(io.BytesIO(data), formats=images.FORMATS)
+    except Image.DecompressionBombError as error:
+        raise Rejected(code, f"its header claims more than the {MAX_PIXELS:,} pixels that are decoded") from error
     except Exception as error:  # decoders raise anything on hostile headers
         raise Rejected(code, f"the file is none of {', '.join(images.FORMATS)}") from error
     if picture.width * picture.height > MAX_PIXELS:

@@ -16,19 +16,19 @@ from typing import Any
 import yaml
 
 from mmtt import images
-from mmtt.errors import Rejected, UserError
+from mmtt.errors import UserError
 from mmtt.executors import Executor, serial
 from mmtt.files import file_sha256, lock, replacing, write_atomically
 from mmtt.ids import digest
 from mmtt.layout import Layout, salt
-from mmtt.licences import obligations
 from mmtt.manifest import MANIFEST, Manifest, assemble_manifest, environment_path
-from mmtt.recipe import ImportedSection, Recipe
+from mmtt.recipe import ImportedSection, Recipe, Tolerate
 from mmtt.record import Assignment, Lineage, Note, Record, Rejection
 from mmtt.reports import Report
 from mmtt.shards import ShardWriter, read_rows, side_path
 from mmtt.stage import ShardJob, is_current, make_shard
 
+from .arguments import require_licence
 from .item import Item
 from .rows import STAGE, Origin, group_id, record_id, refused, reports_of, rows_of
 
@@ -78,10 +78,7 @@ def write_import(
     """
     layout = Layout(directory)
     refuse_other(directory, name, section)
-    try:
-        obligations(licence)
-    except Rejected as reason:
-        raise UserError(f"--licence: {reason.detail}") from reason
+    require_licence(licence)
     with ExitStack() as held:
         for folder in (layout.forged, layout.pristine, layout.plan, directory / "reports"):
             held.enter_context(lock(folder))
@@ -100,6 +97,7 @@ def refuse_other(directory: Path, name: str, section: ImportedSection | None = N
     Raises:
         UserError: it does. RecipeError: its recipe cannot be read.
     """
+    require_folder(directory)
     path = Layout(directory).recipe
     if path.exists():
         recipe = Recipe.load(path)
@@ -109,6 +107,17 @@ def refuse_other(directory: Path, name: str, section: ImportedSection | None = N
             )
     elif directory.exists() and not all(map(_is_left, directory.iterdir())):
         raise UserError(f"{directory} is not empty, and no dataset. Import into an empty folder.")
+
+
+def require_folder(directory: Path) -> None:
+    """Refuse a dataset's place that is a file, or lies below one.
+
+    Raises:
+        UserError: it does.
+    """
+    there = next((path for path in (directory, *directory.parents) if path.exists()), None)
+    if there is not None and not there.is_dir():
+        raise UserError(f"{there} is a file. Name a folder for the dataset, one that is empty or not there yet.")
 
 
 def _is_left(path: Path) -> bool:
@@ -122,7 +131,8 @@ def _is_left(path: Path) -> bool:
 
 
 def _recipe(name: str, section: ImportedSection) -> bytes:
-    data = {"name": name, "imported": section.model_dump(mode="json")}
+    tolerate = {"imported": Tolerate().imported}  # written, so that it can be seen and moved
+    data = {"name": name, "imported": section.model_dump(mode="json"), "tolerate": tolerate}
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode()
 
 
@@ -160,7 +170,7 @@ def _unique(origin: Origin, items: Iterable[Item | Rejection]) -> Iterator[Item 
         if isinstance(item, Item):
             made = record_id(origin.name, item.origin_id)
             if made in seen:
-                yield refused(origin, item.origin_id, "duplicate_id", "an earlier item has the same id; it was kept")
+                yield refused(origin, item, "duplicate_id", "an earlier item has the same id; it was kept")
                 continue
             seen.add(made)
         yield item
@@ -230,6 +240,7 @@ def _digest(item: Item) -> list[Any]:
     """All of an item on which it depends whether there is a record, and which; of texts, whether they can be stored."""
     return [
         item.origin_id,
+        item.place,
         images.sha256(item.image),
         None if item.mask is None else images.sha256(item.mask),
         [item.manipulation, item.manipulator, item.split, item.group, dict(item.parameters)],

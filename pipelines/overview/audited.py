@@ -10,8 +10,7 @@ from typing import Any, Literal, NamedTuple
 from mmtt.audit import Verdict
 from mmtt.layout import Layout
 from mmtt.samples import digest_of
-
-from ..examples import cut
+from mmtt.words import cut
 
 MOST_AUDITS = 100
 MOST_BYTES = 50_000_000

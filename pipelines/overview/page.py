@@ -12,12 +12,15 @@ from typing import Any
 import pandas as pd
 
 from mmtt import html
+from mmtt.errors import UserError
 from mmtt.files import write_atomically
 from mmtt.layout import Layout
+from mmtt.manifest import MANIFEST
 from mmtt.recipe import Recipe
 
 from .. import examples
-from . import heat, tables, texts
+from ..builds import unfinished_import
+from . import heat, provenance, tables, texts
 from .audited import read_audits
 from .facts import Facts, read_facts
 from .gallery import TILE_PX, Gallery, Shown
@@ -29,7 +32,11 @@ def write_overview(layout: Layout) -> Path:
     Raises:
         UserError: a stage has not come to its end yet.
     """
-    recipe, facts = Recipe.load(layout.recipe), read_facts(layout)
+    recipe = Recipe.load(layout.recipe)
+    folders = (layout.pristine, layout.forged)
+    if recipe.imported and not all((folder / MANIFEST).is_file() for folder in folders):
+        raise UserError(unfinished_import(layout.root))
+    facts = read_facts(layout)
     families = tables.by_family(facts.forged)
     gallery = Gallery(layout, facts)
     shown = gallery.shown(families)
@@ -39,6 +46,7 @@ def write_overview(layout: Layout) -> Path:
         "overview.html.j2",
         own_script="overview.js",
         recipe=recipe,
+        options=provenance.options(recipe.imported.options) if recipe.imported else [],
         pristine_count=len(facts.pristine),
         forged_count=len(facts.forged),
         damaged_count=gallery.damaged,

@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 from mmtt import html
 from mmtt.record import Record
+from mmtt.words import cut
 
-from ..examples import cut
 from .facts import NO_SPLIT, Facts
 
 LETTERS = 2000
+OPTION_LETTERS = 200
 
 
 class Term(NamedTuple):
@@ -48,6 +49,20 @@ def provenance(record: Record, facts: Facts, shard_digests: Mapping[str, str], s
         Group("Digests", list(_digests(record, shard_digests, shard))),
     ]
     return [group for group in groups if group.terms]
+
+
+def options(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what an import was told, as names and words; empty ones are left out."""
+    named = ((name.replace("_", " "), cut(_words(value), OPTION_LETTERS)) for name, value in told.items())
+    return [(name, words) for name, words in named if words]
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {words}" for name, item in value.items() if (words := _words(item)))
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_words, value))
+    return ("yes" if value else "no") if isinstance(value, bool) else "" if value is None else str(value)
 
 
 def _known(terms: Mapping[str, Any], exact: Iterable[str] = ()) -> Iterable[Term]:

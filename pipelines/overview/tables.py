@@ -15,9 +15,9 @@ from mmtt.manipulator import FAMILIES
 from mmtt.recipe import SPLITS
 from mmtt.record import Rejection
 from mmtt.regions import REGIONS
+from mmtt.words import cut
 
 from .. import manipulators
-from ..examples import cut
 from .facts import Facts
 
 REASONS = 3
@@ -155,16 +155,21 @@ def rejection_table(refused: Sequence[Rejection]) -> list[dict[str, Any]]:
 
 
 def origin_table(facts: Facts) -> list[dict[str, Any]]:
-    """Return where the pictures come from: records and groups by origin, licence and consent, most first."""
+    """Return where the pictures come from: records and groups by origin, licence and consent, most first.
+
+    pictures: those that came from there, pristine ones and the `ready` forged, which have no target here. forged: all
+    forgeries, those made here of its pictures among them.
+    """
     key = ["origin", "licence", "consent"]
     both = pd.concat([facts.pristine, facts.forged]) if len(facts.pristine) else facts.forged
     rows = []
     for source, members in both.groupby(key, dropna=False):
         forged = int(members["manipulation"].notna().sum())
         known = dict(zip(key, map(str, source), strict=True))
-        groups = members["group_id"].nunique()
-        rows.append({**known, "pristine": len(members) - forged, "groups": groups, "forged": forged})
-    return sorted(rows, key=lambda row: (-row["pristine"], -row["forged"], *(row[name] for name in key)))
+        pristine, ready = len(members) - forged, forged - int(members["target_id"].notna().sum())
+        counts = {"pictures": pristine + ready, "ready": ready, "pristine": pristine, "forged": forged}
+        rows.append({**known, **counts, "groups": members["group_id"].nunique()})
+    return sorted(rows, key=lambda row: (-row["pictures"], -row["forged"], *(row[name] for name in key)))
 
 
 def program_table(forged: pd.DataFrame) -> list[dict[str, Any]]:

@@ -10,10 +10,9 @@ import pandas as pd
 
 from mmtt.regions import REGIONS
 from mmtt.reports import Report
-from mmtt.words import words
+from mmtt.words import cut, words
 
 from ..builds import tuples
-from ..examples import cut
 from .tables import histogram
 
 EXAMPLES = 6

@@ -91,17 +91,23 @@ class Catalog:
         """Return some rows that pass all filters, as plain JSON: total, offset, records.
 
         Args:
-            asked: filters by name, and `offset`, `count` as digits.
+            asked: filters by name; `offset`, `count` as digits; `holding`, `ID:VARIANT` of a record whose page is
+                wanted in place of an offset, if it passes.
 
         Raises:
             UserError: no such filter, or no number.
         """
         offset, count = (_number(asked, name, default) for name, default in (("offset", 0), ("count", 50)))
-        unknown = set(asked) - {*FILTERS, "offset", "count"}
+        count = min(count, MOST_ROWS)
+        unknown = set(asked) - {*FILTERS, "offset", "count", "holding"}
         if unknown:
             raise UserError(f"There is no filter '{min(unknown)}'. Known: {', '.join(FILTERS)}.")
         places = self._passing({name: asked[name] for name in FILTERS if asked.get(name)})
-        shown = self.rows.iloc[places[offset : offset + min(count, MOST_ROWS)]]
+        record_id, _, variant = asked.get("holding", "").partition(":")
+        held = np.flatnonzero(places == self._at.get((record_id, variant), -1))
+        if held.size and count:
+            offset = int(held[0]) // count * count
+        shown = self.rows.iloc[places[offset : offset + count]]
         listed = shown[[*KEY, "family", "manipulator", "split", "refused"]]
         records = listed.astype(object).where(listed.notna(), None).to_dict("records")
         return {"total": len(places), "offset": offset, "records": records}

@@ -55,9 +55,10 @@ export async function find(offset, at, named = null) {
   const turn = ++asked;
   try {
     list.query = readFilters();
-    const told = await ask(`/api/records?${new URLSearchParams({ ...list.query, offset, count: PAGE })}`);
+    const holding = named ? { holding: `${named.record_id}:${named.variant}` } : {};
+    const told = await ask(`/api/records?${new URLSearchParams({ ...list.query, offset, count: PAGE, ...holding })}`);
     if (turn !== asked) return;
-    Object.assign(list, { offset, total: told.total, records: told.records });
+    Object.assign(list, { offset: told.offset, total: told.total, records: told.records });
     const wanted = named ? list.records.findIndex((r) => r.record_id === named.record_id && r.variant === named.variant) : at;
     list.at = wanted < 0 && !named ? list.records.length - 1 : wanted;
     drawList();

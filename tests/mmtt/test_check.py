@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmtt import images
-from mmtt.check import check, require_dataset, verify, verify_all
+from mmtt.check import check, require_dataset, verify, verify_all, verify_reports
 from mmtt.errors import UserError
 from mmtt.manifest import assemble_manifest
 from mmtt.parsing import LABELS
@@ -16,7 +16,7 @@ from pipelines.degradations.chain import Chain
 from pipelines.degradations.codecs import Jpeg
 from pipelines.degradations.geometry import Resize, Rotate
 from pipelines.degrade import degraded
-from tests.factories import make_forged_record, make_record
+from tests.factories import make_forged_record, make_record, make_report, stored_dataset
 
 RULES = ("blend", "support", "hole")
 
@@ -399,3 +399,17 @@ def test_what_a_forgery_has_of_its_target_is_the_targets(tmp_path):
         told = [what for _, what in verify_all(folders)]
         assert len(told) == (name != "right")
         assert all("is not that of target_id" in what for what in told)
+
+
+def test_a_text_about_a_record_that_is_gone_is_told(tmp_path):
+    forged = [make_forged_record(seed) for seed in range(2)]
+    reports = [
+        make_report(forged[0]),
+        make_report(make_forged_record(9)),
+        make_report(forged[1], image_sha256="0" * 64),
+    ]
+    layout = stored_dataset(tmp_path, [make_record(seed) for seed in range(2)], forged, reports=reports)
+    told = dict(verify_reports(layout.root))
+    assert set(told) == {f"reports/reports.parquet:{report.report_id}" for report in reports[1:]}
+    assert all("mmtt annotate reports" in sentence for sentence in told.values())
+    assert list(verify_reports(tmp_path / "none")) == []

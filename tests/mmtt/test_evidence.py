@@ -130,3 +130,14 @@ def test_what_nothing_was_measured_of_says_so(layout):
 def test_a_variant_that_is_not_there_is_refused(layout):
     with pytest.raises(UserError, match="no records of variant 'jpeg'"):
         _ = Evidence(layout.root, AuditSection(), serial, quiet, "jpeg").rows
+
+
+def test_texts_about_pictures_that_are_gone_stop_no_audit(tmp_path):
+    reports = [make_report(make_forged_record(0)), make_report(make_forged_record(7))]
+    found = evidence(stored_dataset(tmp_path, [make_record(0)], [make_forged_record(0)], reports=reports))
+    assert [len(sample.references) for sample in found.samples] == [0, 1]
+
+
+def test_where_all_was_refused_the_sentence_says_so(tmp_path):
+    with pytest.raises(UserError, match=r"holds no record that counts\. rejections\.parquet"):
+        _ = evidence(stored_dataset(tmp_path, [], [])).rows

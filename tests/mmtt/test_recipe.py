@@ -87,6 +87,8 @@ def test_a_typo_in_a_word_is_answered_with_the_nearest_one(keys, value, nearest)
     [
         (["ingest", "size_px"], 300, ["'ingest.size_px' is 300", "256", "512", "1024"]),
         (["ingest", "finders"], [], ["'ingest.finders' is []", "at least 1"]),
+        (["audit"], {"gates": {"S1": True}}, ["'audit.gates.S1' is True", "number"]),
+        (["audit"], {"gates": {"all": 1}}, ["'audit.gates.all'", "pattern"]),
         (["buckets"], 0, ["'buckets' is 0", "greater than or equal to 1"]),
         (["seed"], -1, ["'seed' is -1"]),
         (["seed"], "seven", ["'seed' is 'seven'", "integer"]),

@@ -401,3 +401,18 @@ def test_a_mistake_is_one_sentence(root, asked, answer, tmp_path):
     assert "does not exist" in users_mistake("score", tmp_path / "nowhere", root)
     assert "neither a built dataset" in users_mistake("score", folder, tmp_path)
     assert "--out names" in users_mistake("score", folder, root, "--out", folder / "predictions.jsonl")
+
+
+def test_without_landmarks_grounding_is_not_scored_and_said(tmp_path):
+    """Imported datasets say nothing of where a region is: a text could be neither right nor wrong."""
+    bare = {"landmarks": [], "landmark_scheme": "none", "target_id": None, "regions": [], "region_shares": []}
+    records = [factories.make_forged_record(seed, 64, **bare) for seed in range(6)]
+    reports = [factories.make_report(record) for record in records]
+    layout = factories.stored_dataset(tmp_path / "d", [], records, reports=reports)
+    asked = read_truth(layout.root).samples
+    lines = [json.dumps({"image_id": s.record_id, "caption": "The nose is blurred."}) for s in asked]
+    (tmp_path / "p.jsonl").write_text("\n".join(lines))
+    board, _ = run(tmp_path / "p.jsonl", layout.root)
+    assert not {"grounding_precision", "hallucinated", "omitted"} & scores_of(board).keys()
+    assert "grounding is not scored" in summary(board)
+    assert "landmark box" not in summary(board)

@@ -258,6 +258,15 @@ def test_a_manifest_that_cannot_be_read_is_a_sentence(tmp_path, text):
         Manifest.load(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", ".hidden", "a\\b", ""])
+def test_a_manifest_leads_to_no_shard_outside_its_folder(tmp_path, name):
+    finished(tmp_path / "d", ["a"], lambda _: [make_record(0)])
+    path = tmp_path / "d" / "manifest.json"
+    path.write_text(path.read_text().replace('"name": "a"', f'"name": {json.dumps(name)}'))
+    with pytest.raises(UserError, match="is no name of a shard"):
+        Manifest.load(tmp_path / "d")
+
+
 def test_read_gives_what_the_manifest_lists_and_nothing_else(tmp_path):
     finished(tmp_path / "d", ["a", "b"], lambda name: [make_record(ord(name)), make_record(ord(name) + 9)])
     write_shard(tmp_path / "d" / "stray.parquet", [make_record(1)])
@@ -363,3 +372,28 @@ def test_ids_do_not_run_into_each_other():
 def test_ids_stay_what_they_were():
     """Published ids: a change here would orphan every report."""
     assert derived_id("pristine", "0" * 64, 0, "ffhq_512", 512) == "5a6f770138a3b58a3c575023"
+
+
+FULL = """
+import resource, sys
+from dataclasses import replace
+from pathlib import Path
+import numpy as np
+from mmtt.record import Record
+from mmtt.shards import ShardWriter
+from tests.factories import make_record
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+writer, record, rng = ShardWriter(Path(sys.argv[1]), Record), make_record(0), np.random.default_rng(0)
+for _ in range(60):
+    writer.add(replace(record, image=rng.bytes(300_000)))
+writer.close()
+"""
+
+
+@pytest.mark.parametrize("most_bytes", [10_000, 3_000_000])
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path, most_bytes):
+    path = tmp_path / "a.parquet"
+    command = [sys.executable, "-c", FULL, str(path), str(most_bytes)]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, "Arrow aborts with -6 where it sees the error in the middle of a column"
+    assert done.stderr.strip().endswith(f"OSError: [Errno 27] File too large: '{path}'")

@@ -18,14 +18,15 @@ from mmtt.executors import serial
 from mmtt.layout import Layout
 from mmtt.manifest import assemble_manifest
 from mmtt.progress import silent
-from mmtt.record import Record, Rejection
+from mmtt.record import PlanRow, Record, Rejection
 from mmtt.reports import attach
 from mmtt.schema import columns
-from mmtt.shards import FOOTER_KEY, Footer, Shard
+from mmtt.shards import FOOTER_KEY, Footer, Shard, read_table, write_table
 from mmtt.words import printable
 from pipelines import cli_look
-from pipelines.builds import sections
+from pipelines.builds import Build, sections
 from pipelines.diff import Difference, as_text, diff
+from pipelines.diff.causes import Absences
 from pipelines.diff.contents import NEVER, compared
 from tests.factories import (
     build,
@@ -320,3 +321,32 @@ def test_the_command_prints_text_or_json_and_exits_with_3_only_where_asked(base,
 
 def test_a_name_cannot_steer_a_terminal():
     assert printable("a\x1b[2Jb\u202ec → 人") == "a\\x1b[2Jb\\u202ec → 人"
+
+
+def test_datasets_with_nothing_in_common_have_a_line_for_each_reason_not_for_each_row(base, tmp_path):
+    pristine = [make_record(seed) for seed in range(10, 16)]
+    other = stored(tmp_path / "b", [make_forged_record(seed) for seed in range(10, 16)], pristine, reports=[])
+    found = compare(base, other)
+    assert len({row.why for row in found.added}) == 2
+    assert {row.origin_id for row in found.added} == {record.origin_id for record in pristine}
+    assert sum(line.startswith("  added ") for line in as_text(found).splitlines()) == 2
+
+
+def test_reports_about_records_that_are_gone_are_told(base, tmp_path):
+    found = compare(base, stored(tmp_path / "b", FORGED[1:]))
+    assert found.strays == {"B": 1}
+    assert "reports of B: 1 report is about records that B lacks; `mmtt annotate reports` writes" in as_text(found)
+    assert compare(base, base).strays == {}
+
+
+def test_what_the_plan_refused_is_the_reason_for_a_forgery_that_is_gone(built, tmp_path):
+    plans = read_table(built / "plan" / "plan.parquet", PlanRow)
+    other = shutil.copytree(built, tmp_path / "b")
+    lost = plans[0]
+    refusal = Rejection(stage="plan", code="no_donor", detail="none", record_id=lost.target_id, manipulator=lost.entry)
+    write_table(other / "plan" / "plan.parquet", [row for row in plans if row is not lost], PlanRow)
+    write_table(other / "plan" / "rejections.parquet", [refusal], Rejection)
+    absences = Absences(Build(built), Build(other), "B")
+    rows = Build(built).rows(["origin_id"])
+    row = rows[rows["record_id"] == lost.record_id].to_dict("records")[0]
+    assert absences.why(row, set(rows["record_id"]), {"master"}) == "B does not plan it (no_donor)"

@@ -33,10 +33,11 @@ def records(layout: Layout) -> dict[str, Record]:
 
 
 def files(layout: Layout) -> dict[str, bytes]:
-    """Every byte that ingest wrote, but for locks."""
+    """Every byte that ingest wrote, but for locks; of fingerprints the names alone: they bear the times of shards."""
     folders = (layout.pristine, layout.root / "private")
     found = [path for folder in folders for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
-    return {str(path.relative_to(layout.root)): path.read_bytes() for path in found}
+    timed = layout.root / "private" / "fingerprints"
+    return {str(path.relative_to(layout.root)): b"" if path.parent == timed else path.read_bytes() for path in found}
 
 
 def lineage(layout: Layout) -> dict[str, Lineage]:

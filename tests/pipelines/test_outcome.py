@@ -13,3 +13,12 @@ def test_names_and_reasons_of_strangers_cannot_steer_a_terminal(capsys):
     told = capsys.readouterr().out
     assert all(sign.isprintable() for sign in told.replace("\n", ""))
     assert told.count("\\x1b[2J\\r脸.png") == 2
+
+
+def test_where_too_much_was_refused_it_is_told_where_that_is_moved_and_where_all_is_told(capsys):
+    rejections = [Rejection(stage="import", code="missing", detail="x" * 1000, path="y" * 5000)]
+    Outcome("import", 1, rejections, 0.05, Path("d/pristine"), (Path("d/forged"),)).tell()
+    told = capsys.readouterr().out
+    assert "`tolerate: {imported: 0.05}` in d/recipe.yaml" in told
+    assert "d/pristine/rejections.parquet and d/forged/rejections.parquet" in told
+    assert max(map(len, told.splitlines())) < 600

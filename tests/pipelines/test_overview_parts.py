@@ -71,7 +71,7 @@ def test_an_imported_dataset_without_pristine_rows_has_a_page(tmp_path: Path) ->
 def test_an_import_of_nothing_has_a_page(tmp_path: Path) -> None:
     refused = [Rejection(stage="import", code="not_an_image", detail="none of JPEG, PNG")]
     page = written(stored_dataset(tmp_path, [], [], refused=refused, **IMPORTED))
-    assert "0 forgeries of 0 families" in plain(page).replace("  ", " ")
+    assert "Nothing is in it: everything that was to be imported was refused, 1 in all." in plain(page)
 
 
 def hostile_dataset(root: Path, text: str = HOSTILE) -> Layout:
@@ -122,7 +122,7 @@ def test_audits_are_told_with_light_word_figure_interval_gate_and_sentence(layou
     page = written(layout)
     row = re.search(r'<tr role="row"><th scope="row".*?S1.*?</tr>', page, re.S)
     assert row and 'class="light fails" data-sign="✕">fails<' in row[0]
-    assert "0.612 AUC [0.58, 0.64], gate ≤ 0.55 Headers tell. (1,200 rows)" in plain(row[0])
+    assert "0.612 AUC [0.58, 0.64], gate ≤ 0.55 Headers tell. (rows: 1,200)" in plain(row[0])
     assert "No hashes." in page and 'class="light absent"' in page
     assert "Out of date" not in page
 
@@ -297,3 +297,22 @@ def test_an_imported_page_is_the_same_wherever_it_lies(tmp_path: Path) -> None:
 )
 def test_figures_keep_four_digits(value: float, text: str) -> None:
     assert html.figure(value) == text
+
+
+def test_imported_forgeries_count_among_the_pictures_of_their_origin(tmp_path: Path) -> None:
+    pristine, (_, forged) = [make_record(seed) for seed in range(2)], forged_pair(0)
+    came = [imported_record(seed, origin=pristine[0].origin, licence=pristine[0].licence) for seed in range(3)]
+    options = {"splits": {"shares": {"train": 0.8, "test": 0.2}}, "find_faces": False, "revision": None, "columns": {}}
+    imported = IMPORTED["imported"] | {"options": options}
+    told = plain(written(stored_dataset(tmp_path, pristine, came, **IMPORTED | {"imported": imported})))
+    assert f"{forged.origin}: 5 pictures, 3 of them forged when they came, licence" in told
+    assert "find faces: no; splits: shares test 0.2, train 0.8." in told, "and neither braces nor what is empty"
+
+
+def test_controls_of_strangers_stand_in_no_page_but_lines_stay(tmp_path: Path) -> None:
+    record = imported_record(0, origin="a\x00b\x1b[2Jc\x9bd")
+    report = make_report(record, "One.\nTwo\x08\x7f.")
+    page = written(stored_dataset(tmp_path, [], [record], reports=[report], **IMPORTED))
+    assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", page)
+    assert "a\ufffdb\ufffd[2Jc\ufffdd" in page
+    assert "One.\nTwo\ufffd\ufffd." in page

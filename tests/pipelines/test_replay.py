@@ -439,3 +439,9 @@ def test_a_gpu_there_is_no_excuse_for_what_needs_no_torch(monkeypatch):
     monkeypatch.undo()
     pytest.importorskip("torch")
     assert _elsewhere(there).startswith("accelerator NVIDIA H200 there, ")
+
+
+def test_an_imported_dataset_is_refused_in_one_sentence(tmp_path):
+    recipe = Recipe(name="x", imported={"format": "pairs", "digest": "0" * 64})
+    with pytest.raises(UserError, match=r"was imported: its forgeries were not made here"):
+        replay(Layout(tmp_path), recipe)

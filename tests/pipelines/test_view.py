@@ -110,6 +110,13 @@ def test_filters_find_what_they_name(port):
     assert found(port, offset="1", count="2") == pristine[1:3]
 
 
+def test_a_record_that_is_named_brings_the_page_that_holds_it(port):
+    everything = found(port)
+    place = everything.index(SECOND) // 2 * 2
+    assert found(port, count="2", holding=f"{SECOND}:master") == everything[place : place + 2]
+    assert found(port, count="2", family="pristine", holding=f"{SECOND}:master") == everything[:2]
+
+
 def test_the_worst_of_an_audit_come_worst_first_and_rules_count_too(port):
     assert found(port, hit="S2") == [SECOND, FIRST]
     assert found(port, hit="S2", family="recolour") == [FIRST]

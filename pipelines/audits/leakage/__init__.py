@@ -10,6 +10,7 @@ from mmtt.audit import MOST_EXAMPLES, Audit, Example, Finding, NotApplicable
 from mmtt.evidence import Evidence
 
 from ...near import Indices
+from ..counting import so_many
 from .backgrounds import judge_backgrounds
 from .components import TIES, Edges, crossing, edges, labels, split_codes
 from .copied import COPIED_GATE, judge_texts
@@ -35,9 +36,10 @@ def judge_components(evidence: Evidence) -> Finding:
         statistic=spanning,
         n=len(sizes),
         of="components",
-        sentence=f"{spanning:,} of {len(sizes):,} components lie in several splits; what crosses: {told}."
+        sentence=f"{spanning:,} of {so_many(len(sizes), 'component')} {'lies' if spanning == 1 else 'lie'} in several "
+        f"splits; what crosses: {told}."
         if spanning
-        else f"Each of {len(sizes):,} components lies in one split.",
+        else f"Each of {so_many(len(sizes), 'component')} lies in one split.",
         details={
             "ties that cross splits": by_tie,
             "largest component, share of rows": float(sizes.max() / len(rows)),
@@ -86,7 +88,7 @@ AUDITS: tuple[Audit, ...] = (
     Audit(
         id="L2",
         title="Duplicates across splits",
-        question="Does a picture stand in two splits, exactly, recompressed or mirrored?",
+        question="Does a picture stand in two splits, exactly, recompressed, mirrored or moved a little?",
         unit="pairs",
         gate=0,
         judge=judge_duplicates,

@@ -10,7 +10,20 @@ from mmtt.images import Rgb
 
 from ...fingerprints import Small
 from ...grouping import SAME_PICTURE, correlation
-from .twins import ALIKE_BACKGROUND, at_least, coded, copies_of, curve, examples, placed, propose, side_of
+from .twins import (
+    ALIKE_BACKGROUND,
+    BITS,
+    Bars,
+    at_least,
+    coded,
+    copies_of,
+    curve,
+    examples,
+    placed,
+    propose,
+    side_of,
+    unseen,
+)
 
 # Correlation of details in 64-px copies: forgeries of one photo have 0.96 and more, of two photos 0.8 and less.
 SAME_DETAILS, LEAST_DETAIL = 0.9, 1.0
@@ -29,7 +42,7 @@ def judge_backgrounds(evidence: Evidence) -> Finding:
     if shown["split"].nunique() < 2 or shown["manipulation"].isna().all():
         raise NotApplicable("No forgeries in two splits show a background beside mask and face.")
     side = side_of(shown, ("background", "mirror_background"), "tiny_background")
-    proposed = propose(side, ALIKE_BACKGROUND, forged_only=True)
+    proposed = propose(side, Bars(BITS, ALIKE_BACKGROUND), forged_only=True)
     copies = copies_of(evidence, shown, proposed.pairs)
     likeness = [
         _backgrounds(copies[pair.first], copies[pair.second], pair.mirrored) for pair in proposed.pairs.itertuples()
@@ -40,9 +53,9 @@ def judge_backgrounds(evidence: Evidence) -> Finding:
         statistic=len(pairs),
         n=len(shown),
         of="pictures",
-        sentence=f"{at_least(proposed)}{len(pairs):,} pairs in two splits share all that their masks leave free."
+        sentence=f"All that their masks leave free is one in {at_least(proposed, len(pairs))} in two splits."
         if len(pairs)
-        else f"No two of {len(shown):,} pictures in different splits share a background.",
+        else f"No two of {len(shown):,} pictures in different splits share a background{unseen(proposed)}.",
         details={
             "pairs that the lineage ties": proposed.tied,
             "proposed and looked at": len(proposed.pairs),

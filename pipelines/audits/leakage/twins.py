@@ -1,8 +1,8 @@
 """Twins: pairs of pictures in two splits that hashes and small copies propose as one.
 
-Proposed is a pair within 6 bits, itself or mirrored, whose 8-px copies are alike; and which no lineage ties, since what
-that says is asked by L1. Memory is flat: only the most alike are kept. `duplicates` and `backgrounds` look at what is
-proposed, and judge.
+Proposed is a pair within some bits, itself or mirrored, whose 8-px copies are alike; and which no lineage ties, since
+what that says is asked by L1. Memory is flat: only the most alike are kept. `duplicates` and `backgrounds` look at what
+is proposed, and judge.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,13 +21,13 @@ from mmtt.shards import Shard
 
 from ...fingerprints import TINY_PX, Small, fingerprints, small
 from ...near import Near, near_hashes
+from ..counting import so_many
 from .components import split_codes, ties
 
 BITS, CURVE_BITS = 6, 12
-DHASH_BITS = 12
 # Correlation of 8-px copies. Backgrounds: of 1,940 pairs of forgeries of one drawn person, half of them JPEG at quality
-# 50, 99 % have more; of pairs of strangers with hashes as near, 1 %. A picture and its recompressed copy: 0.999.
-ALIKE_PICTURE, ALIKE_BACKGROUND = 0.98, 0.965
+# 50, 99 % have more; of pairs of strangers with hashes as near, 1 %.
+ALIKE_BACKGROUND = 0.965
 MOST_CONFIRMED = 10_000
 _CURVE_ROWS = 2000
 Hashes = npt.NDArray[np.uint64]
@@ -69,11 +69,22 @@ def side_of(rows: pd.DataFrame, names: Sequence[str], tiny: str, dhashes: Sequen
     return Side(rows, plain, mirrored, copies, (second[0], second[1]) if second else None)
 
 
+class Bars(NamedTuple):
+    """What two pictures need to be proposed.
+
+    Hashes within `bits`, second hashes within `dhash_bits`, 8-px copies that correlate by `alike` or more.
+    """
+
+    bits: int
+    alike: float
+    dhash_bits: int = 64
+
+
 class Proposed(NamedTuple):
     """Pairs of positions across splits that hashes propose, the most alike first, and what was counted on the way.
 
     within: at place d how many pairs across splits lie within d bits. dropped: how many more were proposed.
-    tied: how many pairs across splits lie within 6 bits, but are tied by the lineage.
+    tied: how many pairs across splits lie as near, but are tied by the lineage.
     """
 
     pairs: pd.DataFrame
@@ -82,23 +93,23 @@ class Proposed(NamedTuple):
     tied: int
 
 
-def propose(side: Side, alike: float, *, forged_only: bool = False) -> Proposed:
+def propose(side: Side, bars: Bars, *, forged_only: bool = False) -> Proposed:
     """Return the pairs of pictures in two splits, tied by nothing, that may be one."""
     count, apart = len(side.rows), _apart(side.rows, forged_only=forged_only)
-    within = np.zeros(BITS + 1, np.int64)
+    within = np.zeros(bars.bits + 1, np.int64)
     parts: list[pd.DataFrame] = []
     dropped = tied = 0
     tie, split = (side.rows[name].to_numpy() for name in ("tie", "split_code"))
-    for near in near_hashes(np.concatenate([side.hashes, side.mirrored]), BITS):
+    for near in near_hashes(np.concatenate([side.hashes, side.mirrored]), bars.bits):
         near = near.chosen(near.first < count)
         mirrored = near.second >= count
         near = near._replace(second=np.where(mirrored, near.second - count, near.second))
         same = (tie[near.first] == tie[near.second]) & (split[near.first] != split[near.second])
         tied += int((same & ~mirrored).sum())
         wanted = apart(near)
-        within += np.cumsum(np.bincount(near.distance[wanted & ~mirrored], minlength=BITS + 1))
+        within += np.cumsum(np.bincount(near.distance[wanted & ~mirrored], minlength=bars.bits + 1))
         near, mirrored = near.chosen(wanted), mirrored[wanted]
-        parts.append(_likely(side, near, mirrored, alike))
+        parts.append(_likely(side, near, mirrored, bars))
         if sum(map(len, parts)) > 4 * MOST_CONFIRMED:
             parts, dropped = _cut(parts, dropped)
     parts, dropped = _cut(parts, dropped)
@@ -119,18 +130,18 @@ def _apart(rows: pd.DataFrame, *, forged_only: bool) -> Callable[[Near], Flags]:
     return apart
 
 
-def _likely(side: Side, near: Near, mirrored: Flags, alike: float) -> pd.DataFrame:
+def _likely(side: Side, near: Near, mirrored: Flags, bars: Bars) -> pd.DataFrame:
     if side.dhashes is not None:
         plain, turned = side.dhashes
         other = np.where(mirrored, turned[near.second], plain[near.second])
-        close = np.bitwise_count(plain[near.first] ^ other) <= DHASH_BITS
+        close = np.bitwise_count(plain[near.first] ^ other) <= bars.dhash_bits
         near, mirrored = near.chosen(close), mirrored[close]
     first, second = side.tiny[near.first], side.tiny[near.second]
     second = np.where(mirrored[:, None, None, None], second[:, :, ::-1], second)
     likeness = (_standard(first) * _standard(second)).mean(axis=1)
     low, high = np.minimum(near.first, near.second), np.maximum(near.first, near.second)
     table = pd.DataFrame({"first": low, "second": high, "mirrored": mirrored, "bits": near.distance, "alike": likeness})
-    return table[table["alike"] >= alike]
+    return table[table["alike"] >= bars.alike]
 
 
 def _standard(pictures: npt.NDArray[np.uint8]) -> Floats:
@@ -151,18 +162,20 @@ def _cut(parts: list[pd.DataFrame], dropped: int) -> tuple[list[pd.DataFrame], i
 def curve(
     side: Side, within: npt.NDArray[np.int64], evidence: Evidence, *, forged_only: bool = False
 ) -> dict[str, int]:
-    """Return how many pairs across splits lie within 0 to 12 bits: counted up to 6, beyond from 2,000 rows drawn."""
+    """Return how many pairs across splits lie within 0 to 12 bits: those of `within`, beyond from 2,000 rows drawn."""
+    counted = len(within) - 1
     lots = evidence.drawn(side.rows.assign(at=np.arange(len(side.rows))), _CURVE_ROWS)["at"].to_numpy()
     more = np.zeros(CURVE_BITS + 1, np.int64)
     every, apart = np.arange(len(side.rows)), _apart(side.rows, forged_only=forged_only)
     for at in lots.tolist():
         distance = np.bitwise_count(side.hashes ^ side.hashes[at])
-        close = (distance > BITS) & (distance <= CURVE_BITS)
+        close = (distance > counted) & (distance <= CURVE_BITS)
         found = Near(np.full(int(close.sum()), at), every[close], distance[close])
         more += np.bincount(found.distance[apart(found)], minlength=CURVE_BITS + 1)
     scaled = np.rint(np.cumsum(more) / 2 * len(side.rows) / max(len(lots), 1)).astype(int)
     return {
-        str(bits): int(within[min(bits, BITS)] + (scaled[bits] if bits > BITS else 0)) for bits in range(CURVE_BITS + 1)
+        str(bits): int(within[min(bits, counted)] + (scaled[bits] if bits > counted else 0))
+        for bits in range(CURVE_BITS + 1)
     }
 
 
@@ -197,9 +210,14 @@ def placed(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.assign(first=at[pairs["first"].to_numpy(np.int64)], second=at[pairs["second"].to_numpy(np.int64)])
 
 
-def at_least(proposed: Proposed) -> str:
-    """Return what a sentence begins with where more was proposed than was looked at."""
-    return "At least " if proposed.dropped else ""
+def at_least(proposed: Proposed, found: int) -> str:
+    """Return how many pairs were found, in words; more may have been proposed than was looked at."""
+    return f"{'at least ' if proposed.dropped else ''}{so_many(found, 'pair')}"
+
+
+def unseen(proposed: Proposed) -> str:
+    """Return what a sentence that found none adds where not all that was proposed was looked at."""
+    return f", of the {len(proposed.pairs):,} most alike that were looked at" if proposed.dropped else ""
 
 
 def examples(evidence: Evidence, pairs: pd.DataFrame, what: str) -> tuple[Example, ...]:

@@ -105,8 +105,8 @@ def judge(evidence: Evidence) -> Finding:
     )
     return Finding(
         statistic=float(found[column].mean()),
-        low=mean.low if is_sample(evidence) else None,
-        high=mean.high if is_sample(evidence) else None,
+        low=mean.low if is_sample(evidence, forged=True) else None,
+        high=mean.high if is_sample(evidence, forged=True) else None,
         n=len(found),
         of="sampled masks",
         sentence=_sentence(found[column]),

@@ -9,12 +9,14 @@ from mmtt.faces import Face, face_of
 from mmtt.grounding import EDITED_FROM
 from mmtt.images import Gray
 from mmtt.landmarks import SCHEMES
+from mmtt.metrics.localization import ALTERED_ABOVE
 from mmtt.record import Record
 from mmtt.regions import edited_shares, sayable_of
 
 from ..counting import is_sample, share_at_fault, why_of
 
 TOLERANCE = 1e-4  # the stored share is a float32
+_WHITE = np.uint8(255)
 
 
 def tabled(pixels: Pixels) -> dict[str, float]:
@@ -27,7 +29,7 @@ def tabled(pixels: Pixels) -> dict[str, float]:
     if face is None or not sayable_of(face):
         return {}
     stored = dict(zip(record.regions, record.region_shares, strict=False))
-    again = edited_shares(face, pixels.mask)
+    again = edited_shares(face, (pixels.mask > ALTERED_ABOVE) * _WHITE)
     off = [abs(stored.get(word, 0) - again.get(word, 0)) for word in {*stored, *again}]
     return {"off": max((apart if np.isfinite(apart) else 1.0 for apart in off), default=0.0)}
 
@@ -58,7 +60,7 @@ def judge(evidence: Evidence) -> Finding:
         why,
         of="sampled forgeries",
         fault="have a region table that does not follow from mask and landmarks",
-        sampled=is_sample(evidence),
+        sampled=is_sample(evidence, forged=True),
         details={
             "largest difference of a share": float(found["off"].max()),
             f"share of forgeries that edit {EDITED_FROM:.0%} of a region, by family": _edited(evidence.forged),

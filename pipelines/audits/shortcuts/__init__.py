@@ -68,7 +68,8 @@ def judge_names(evidence: Evidence) -> Finding:
         return features.loc[contrast.rows.index]
 
     found = by_classifier(rows, build, "Ids", seed=evidence.settings.seed, in_words=in_words)
-    return replace(found, details={**found.details, **_row_order(rows)})
+    told = "".join(f" {worst.record_id}, for one, is {worst.why}." for worst in found.worst[:1])
+    return replace(found, sentence=found.sentence + told, details={**found.details, **_row_order(rows)})
 
 
 def judge_grid(evidence: Evidence) -> Finding:

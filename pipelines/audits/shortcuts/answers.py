@@ -9,7 +9,7 @@ import pandas as pd
 
 from mmtt.audit import MOST_EXAMPLES, Example, Finding
 
-from .contrasts import Build, Seen, strongest
+from .contrasts import Build, Figure, Seen, strongest
 from .separability import Separation, alone, importances, separate
 from .shifts import Shift, shift
 
@@ -39,19 +39,27 @@ def by_classifier(rows: pd.DataFrame, build: Build, what: str, *, seed: int, in_
     assert isinstance(seen.figure, Separation)
     labels, details = seen.contrast.labels, {"AUC by family": seen.by_family}
     if seen.figure.low <= 0.5:
-        return _finding(seen, _no_better_than_chance(seen, what), details, ())
+        return _finding(seen, _in_order(seen, what, beside_chance(seen.figure)), details, ())
     fall = importances(seen.features, labels, seen.contrast.groups, seed=seed)
     single = alone(seen.features, labels)
     details |= {"fall of AUC without": _first(fall), "AUC of one feature alone": _first(single)}
     # Where several features say the same, none is missed.
     leading = list(fall or single)[:3]
     worst = _surest(seen, seen.figure, leading[0], in_words)
+    return _finding(seen, _in_order(seen, what, f"above all by {', '.join(leading)}"), details, worst)
+
+
+def _in_order(seen: Seen, what: str, more: str) -> str:
     name, other = seen.contrast.sides
-    sentence = (
-        f"{what} put {seen.figure.value:.0%} of all pairs of {name} and {other} rows in the right order "
-        f"(a coin: 50%), above all by {', '.join(leading)}."
-    )
-    return _finding(seen, sentence, details, worst)
+    share = f"{seen.figure.value:.0%} of all pairs of {name} and {other} rows"
+    return f"{what} put {share} in the right order (a coin: 50%), {more}."
+
+
+def beside_chance(figure: Figure) -> str:
+    """Return what is to say of an AUC whose interval does not lie above that of a coin."""
+    if figure.high < 0.5:
+        return "fewer than by chance: what was learnt of some components is wrong of the others, which tells no class"
+    return "which may be chance"
 
 
 def _first(told: Mapping[str, float]) -> dict[str, float]:
@@ -68,14 +76,12 @@ def by_shift(rows: pd.DataFrame, build: Build, what: str, *, seed: int) -> Findi
     leading = max(seen.figure.by_trace, key=lambda name: seen.figure.by_trace[name])
     details = {"distance by family": seen.by_family, "distance by trace": seen.figure.by_trace}
     details |= _medians(seen)
-    if seen.figure.low == 0:
-        return _finding(seen, _no_better_than_chance(seen, what), details, ())
     name, other = seen.contrast.sides
-    sentence = (
-        f"{what} differ, above all {leading}: how many rows lie beyond some value differs by "
-        f"{100 * seen.figure.value:.0f} percentage points between {name} and {other} rows."
-    )
-    return _finding(seen, sentence, details, _farthest(seen, leading))
+    points = f"{100 * seen.figure.value:.0f} percentage points"
+    told = f"how many rows lie beyond some value differs by {points} between {name} and {other} rows"
+    if seen.figure.low == 0:
+        return _finding(seen, f"{what}, above all {leading}: {told}, which may be chance.", details, ())
+    return _finding(seen, f"{what} differ, above all {leading}: {told}.", details, _farthest(seen, leading))
 
 
 def _finding(seen: Seen, sentence: str, details: Mapping[str, Any], worst: Sequence[Example]) -> Finding:
@@ -92,11 +98,6 @@ def _finding(seen: Seen, sentence: str, details: Mapping[str, Any], worst: Seque
         details={"compared rows": counts, **{key: value for key, value in details.items() if value}},
         worst=tuple(worst),
     )
-
-
-def _no_better_than_chance(seen: Seen, what: str) -> str:
-    name, other = seen.contrast.sides
-    return f"{what} tell {name} from {other} rows no better than chance."
 
 
 def _surest(seen: Seen, figure: Separation, leading: str, in_words: InWords) -> list[Example]:

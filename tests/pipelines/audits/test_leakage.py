@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from mmtt.progress import silent
 from mmtt.recipe import AuditSection
 from mmtt.record import Lineage, Record
 from pipelines.audits import leakage
+from pipelines.audits.leakage.moved import LEAST_UNMOVED, same_when_moved
 from pipelines.fingerprints import FOLDER, fingerprint, fingerprints, keep
+from pipelines.grouping import correlation, thumbnail
 from tests.factories import drawn, make_edit, make_forged_record, make_record, make_report, store_shards, stored_dataset
 
 AUDITS = {audit.id: audit for audit in leakage.AUDITS}
@@ -75,6 +78,20 @@ def copied(dataset: Dataset, change: Callable[[images.Rgb], images.Rgb], kind: s
 def recompressed(image: images.Rgb) -> images.Rgb:
     larger = cv2.resize(image, (PX + 16, PX + 16), interpolation=cv2.INTER_CUBIC)
     return cv2.imdecode(cv2.imencode(".jpg", larger, [cv2.IMWRITE_JPEG_QUALITY, 70])[1], cv2.IMREAD_COLOR)
+
+
+def moved(image: images.Rgb) -> images.Rgb:
+    shift = np.array([[1, 0, 1], [0, 1, -2]], np.float64)
+    return cv2.warpAffine(image, shift, (PX, PX), borderMode=cv2.BORDER_REPLICATE)
+
+
+def cropped(image: images.Rgb) -> images.Rgb:
+    return cv2.resize(image[3:-3, 3:-3], (PX, PX), interpolation=cv2.INTER_CUBIC)
+
+
+def turned(image: images.Rgb) -> images.Rgb:
+    turn = cv2.getRotationMatrix2D((PX / 2, PX / 2), 2, 1)
+    return cv2.warpAffine(image, turn, (PX, PX), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
 
 
 def person_in_two_splits() -> Dataset:
@@ -200,6 +217,9 @@ FAULTS = {
     "near duplicates in two splits": ("L1", lambda: copied(clean(), recompressed), 1),
     "the same pixels in two splits": ("L2", lambda: copied(clean(), np.asarray), 1),
     "a recompressed picture in two splits": ("L2", lambda: copied(clean(), recompressed), 1),
+    "a picture moved by 1.6 % of the side": ("L2", lambda: copied(clean(), moved), 1),
+    "a picture cropped by 2 % all round": ("L2", lambda: copied(clean(), cropped), 1),
+    "a picture turned by 2°": ("L1", lambda: copied(clean(), turned), 1),
     "a flipped twin": ("L2", lambda: copied(clean(), np.fliplr), 1),
     "an imported picture in two splits": ("L2", lambda: copied(imported(), recompressed, "forged"), 1),
     "two forgeries of one photo": ("L3", two_forgeries_of_one_photo, 1),
@@ -221,6 +241,17 @@ def test_a_planted_fault_fails_its_audit_and_names_both_rows(name, dataset, stat
     }
     worst = finding.worst[0]
     assert split_of[worst.record_id] != split_of[worst.other_id], worst
+
+
+def test_strangers_are_not_aligned_into_one():
+    copies = [thumbnail(drawn(seed).image) for seed in range(24)]
+    alike = [
+        (one, other)
+        for one, other in combinations(range(24), 2)
+        if correlation(copies[one], copies[other]) > LEAST_UNMOVED
+    ]
+    assert len(alike) >= 5
+    assert not any(same_when_moved(copies[one], copies[other]) for one, other in alike)
 
 
 def test_one_wall_behind_many_faces_is_proposed_and_refused(tmp_path):

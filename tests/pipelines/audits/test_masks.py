@@ -105,6 +105,16 @@ def landmarks_of(record, by):
     return replace(record, landmarks=(np.array(record.landmarks) + by).tolist())
 
 
+def white(mask):
+    return np.full_like(mask, 255)
+
+
+def unchanged(record):
+    """A "forgery" that is its own target, with a mask over everything, whose planes were made to fit."""
+    there = mask_of(image_of(record, lambda _: images.decode_rgb(record.pristine)), white)
+    return replace(there, alpha=there.mask, change=images.encode_png(np.zeros_like(images.decode_gray(record.mask))))
+
+
 def sliver(mask):
     line = np.zeros_like(mask)
     line[100, 40:200] = 255
@@ -125,10 +135,19 @@ FAULTS = {
         "no number as its share": lambda r: replace(r, mask_share=float("nan")),
         "a torn mask of its origin": lambda r: replace(r, origin_mask=b"no picture"),
     },
-    "M2": {"a shifted mask": shifted, "forgeries through JPEG": as_jpeg, "forgeries resized once more": resized},
+    "M2": {
+        "a shifted mask": shifted,
+        "forgeries through JPEG": as_jpeg,
+        "forgeries resized once more": resized,
+        "nothing changed under a full mask": unchanged,
+        "an old change": lambda r: replace(r, change=images.encode_png(images.decode_gray(r.change) // 2)),
+    },
     "M3": {
+        "empty masks of an old share": lambda r: replace(mask_of(r, np.zeros_like), mask_share=r.mask_share),
+        "full masks of an old share": lambda r: replace(mask_of(r, white), mask_share=r.mask_share),
+        "masks of 0 and 1": lambda r: replace(mask_of(r, lambda mask: mask // 255), mask_share=r.mask_share),
         "empty masks": lambda r: mask_of(r, np.zeros_like),
-        "full masks": lambda r: mask_of(r, lambda mask: np.full_like(mask, 255)),
+        "full masks": lambda r: mask_of(r, white),
         "slivers": lambda r: mask_of(r, sliver),
     },
     "M4": {
@@ -179,6 +198,22 @@ def test_few_faults_in_a_sample_are_enough(name, fault, built, tmp_path):
     assert found.verdict is Verdict.FAILS
     assert 0 < found.finding.low < found.finding.statistic < found.finding.high
     assert len(found.finding.worst) == round(found.finding.statistic * found.finding.n)
+
+
+def test_an_altered_image_with_an_old_change_fails(built, tmp_path):
+    """Where the blend had weight, so that nothing but the stored change contradicts it."""
+
+    def altered(record):
+        inside = images.decode_gray(record.mask)[..., None] > 0
+        return image_of(record, lambda rgb: np.where(inside, 255 - rgb, rgb))
+
+    found = outcome(planted(tmp_path, built, altered), "M2")
+    assert found.verdict is Verdict.FAILS
+    assert "its stored change is not" in found.finding.worst[0].why
+
+
+def test_what_was_looked_at_in_full_has_no_interval(built):
+    assert outcome(built[0], "M3").finding.high is None
 
 
 def test_what_cannot_be_made_again_is_told_and_left_out(built, tmp_path):

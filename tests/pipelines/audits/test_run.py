@@ -1,6 +1,7 @@
 """The runner: verdicts follow from gates, gates from the recipe, and what it writes is the same for anybody."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -117,6 +118,59 @@ def test_what_has_no_value_is_null(layout):
     audited, _ = run(layout.root, {"M9": audit(finding=found(1, details=figures))}, serial, quiet)
     told = json.loads(audited.to_json())["audits"][0]["details"]
     assert told == {"nan": None, "by family": {"face_swap": None, "recolour": 0.5}}
+
+
+def test_a_gate_that_the_recipe_moved_is_shown_everywhere(tmp_path):
+    moved = {"gates": {"M9": 0.99, "R9": 0.5}}
+    root = stored_dataset(tmp_path, [make_record(0)], [make_forged_record(0)], audit=moved).root
+    audits = {
+        "M9": audit(finding=found(0.5), gate=0.3),
+        "R9": audit("R9", found(0.2)),
+        "S9": audit("S9", found(1), gate=2),
+    }
+    audited, evidence = run(root, audits, serial, quiet)
+    assert [row["default_gate"] for row in json.loads(audited.to_json())["audits"]] == [0.3, None, 2]
+    for text in (as_text(audited), re.sub(r"\s+", " ", page(audited, evidence))):
+        assert "gate ≤ 0.99, moved from 0.3 by the recipe" in text
+        assert "gate ≤ 0.5, set by the recipe" in text
+        assert "gate ≤ 2, " not in text
+
+
+def test_a_pass_whose_interval_reaches_beyond_the_gate_says_how_far(layout):
+    audits = {
+        "S8": audit("S8", found(0.1, 0.0, 0.92), gate=0.15),
+        "S9": audit("S9", found(0.1, 0.0, 0.14), gate=0.15),
+        "M9": audit("M9", found(0.995, 0.5, 1.0), gate=0.99, better="high"),
+        "R9": audit("R9", found(0.2, 0.1, 0.3), gate=0.15),
+    }
+    audited, evidence = run(layout.root, audits, serial, quiet)
+    cautions = [outcome.caution for outcome in audited.outcomes]
+    assert cautions[0] == "Up to 0.92 cannot be ruled out; more rows would tell."
+    assert cautions[2] == "Down to 0.5 cannot be ruled out; more rows would tell."
+    assert cautions[1] is cautions[3] is None
+    assert as_text(audited).count("cannot be ruled out") == page(audited, evidence).count("cannot be ruled out") == 2
+
+
+def test_terminal_page_and_json_round_a_figure_once_and_alike(layout):
+    audited, evidence = run(layout.root, {"M9": audit(finding=found(0.89074999, 0.5, 0.5))}, serial, quiet)
+    assert "0.8908" in page(audited, evidence) and "0.8908." in as_text(audited)
+    assert json.loads(audited.to_json())["audits"][0]["interval"] is None  # it leaves nothing open
+
+
+def test_no_control_character_reaches_page_or_json(layout):
+    worst = (Example(make_forged_record(1).record_id, "a\0b\x1b[31mc\x9b"),)
+    details = {"k\x1b": "v\0", "t": {"a\x07": 1}}
+    finding = replace(found(1, details=details, worst=worst), sentence="So\x1b[2J it `is\0`.")
+    audited, evidence = run(layout.root, {"M9": audit(finding=finding)}, serial, quiet)
+    html = page(replace(audited, name="n\0"), evidence)
+    for text in (html, audited.to_json(), as_text(audited)):
+        assert not set(text.replace("\n", "")) & {chr(code) for code in (*range(32), *range(127, 160))}
+    assert r"<code>is\x00</code>" in html
+
+
+def test_only_without_an_id_is_a_sentence(layout):
+    done = CliRunner().invoke(app, ["audit", str(layout.root), "--only", " , "])
+    assert isinstance(done.exception, UserError) and "--only names no audit" in str(done.exception)
 
 
 def test_the_page_shows_every_audit_and_lets_no_text_act(layout):

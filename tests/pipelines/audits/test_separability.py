@@ -9,9 +9,9 @@ import pytest
 
 from mmtt import images
 from mmtt.evidence import Pixels
-from pipelines.audits.shortcuts.answers import by_classifier
+from pipelines.audits.shortcuts.answers import beside_chance, by_classifier, by_shift
 from pipelines.audits.shortcuts.outside import gathered, names, shared_cells
-from pipelines.audits.shortcuts.separability import alone, enough, importances, separate
+from pipelines.audits.shortcuts.separability import Separation, alone, enough, importances, separate
 from pipelines.audits.shortcuts.shifts import shift
 from pipelines.audits.shortcuts.traces import outside_traces
 from tests.factories import make_forged_record
@@ -48,6 +48,34 @@ def test_a_gap_in_a_column_tells_nothing(values):
     features, labels, groups = _table(240, gap=np.where(np.arange(240) % 2 == 0, np.nan, values))
     assert separate(features[["gap"]], labels, groups, seed=0, level=0.95).low <= 0.5
     assert "gap" not in alone(features, labels)
+
+
+def _numbers(noise: np.ndarray, forged: np.ndarray) -> pd.DataFrame:
+    groups = [f"g{n // 2}" for n in range(len(forged))]
+    family = np.where(forged, "recolour", None)
+    names = [f"{n:03d}" for n in range(len(forged))]
+    return pd.DataFrame({"noise": noise, "manipulation": family, "component": groups, "record_id": names})
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_sentence_beside_chance_fits_a_pass_and_a_doubt(seed):
+    """Both verdicts may come of an interval that holds 0.5, and of one below it nothing but chance is told."""
+    rng = np.random.default_rng(seed)
+    rows = _numbers(rng.normal(size=60), rng.permutation(60) % 2 == 0)
+    trained = by_classifier(rows, lambda one, _: one.rows[["noise"]], "Numbers", seed=seed)
+    told = f"{trained.statistic:.0%} of all pairs of recolour and pristine rows in the right order"
+    assert told in trained.sentence.replace("forged", "recolour")
+    if trained.low <= 0.5:
+        assert ("fewer than by chance" if trained.high < 0.5 else "which may be chance.") in trained.sentence
+    shifted = by_shift(rows, lambda one, _: one.rows[["noise"]], "Numbers", seed=seed)
+    assert f"differs by {100 * shifted.statistic:.0f} percentage points" in shifted.sentence
+    assert ("which may be chance" in shifted.sentence) == (shifted.low == 0)
+
+
+def test_an_auc_that_lies_below_a_coins_says_so():
+    seen = Separation(0.33, 0.24, 0.43, pd.Series(dtype=float))
+    assert "fewer than by chance" in beside_chance(seen)
+    assert beside_chance(replace(seen, high=0.6)) == "which may be chance"
 
 
 def test_shares_of_classes_do_not_order_the_scores():

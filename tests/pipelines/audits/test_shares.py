@@ -35,3 +35,9 @@ def test_the_interval_covers_the_truth_however_few_groups_there_are(groups):
         found = grouped_share(rng.binomial(20, own), np.full(groups, 20), names(groups))
         covered += found.low <= 0.3 <= found.high
     assert covered > 0.92 * 300
+
+
+@pytest.mark.parametrize("count", [7, 1200])
+def test_none_and_all_have_an_interval_that_ends_there(count):
+    assert grouped_share([0] * count, [1] * count, names(count)).low == 0
+    assert grouped_share([1] * count, [1] * count, names(count)).high == 1

@@ -2,6 +2,7 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -64,6 +65,10 @@ def row(number):
     }
 
 
+def by_image(layout):
+    return {record.image: record for record in records(layout).values()}
+
+
 def plain(path, rows, schema=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, row_group_size=2)
@@ -74,13 +79,16 @@ def test_shards_that_datasets_wrote_come_back_row_for_row(tmp_path):
     written_by_datasets(tmp_path / "in" / "data")
     told = Told(name="stranger", families={"fake": "face_swap"}, columns={"text": "report"}, text_origin="human")
     layout, _ = bring_hub(tmp_path / "in", tmp_path / "out", told)
-    found, of = records(layout), splits(layout)
+    found, of = by_image(layout), splits(layout)
     assert not refused(layout)
     assert len(found) == 9
     for number in range(9):
         name, place = ("train", number) if number < 6 else ("test", number - 6)
-        record = found[f"data/{name}-00000-of-00001.parquet#{place}"]
-        assert record.image == row(number)["image"]["bytes"]
+        record = found[row(number)["image"]["bytes"]]
+        assert re.fullmatch(r"[0-9a-f]{24}", record.origin_id), "tells neither file nor row, so neither split nor class"
+        if number % 3:
+            told_of = json.loads(record.parameters)
+            assert (told_of["file"], told_of["row"]) == (f"data/{name}-00000-of-00001.parquet", place)
         assert record.manipulation == ("face_swap" if number % 3 else None)
         assert of[record.record_id].split == name
     reports = read_table(layout.root / "reports" / "reports.parquet", Report)
@@ -134,8 +142,8 @@ def test_without_a_split_the_group_decides_and_a_column_wins_over_the_name(tmp_p
     assert said == ["splits: 1 as the source tells, 4 by the digest of their group"]
     plain(tmp_path / "named" / "train.parquet", rows)
     layout, _ = bring_hub(tmp_path / "named", tmp_path / "other")
-    found, of = records(layout), splits(layout)
-    assert [of[found[f"train.parquet#{n}"].record_id].split for n in range(5)] == ["train"] * 4 + ["test"]
+    found, of = by_image(layout), splits(layout)
+    assert [of[found[made(n).forged].record_id].split for n in range(5)] == ["train"] * 4 + ["test"]
 
 
 def test_labels_and_masks_that_are_missing(tmp_path):
@@ -149,9 +157,9 @@ def test_labels_and_masks_that_are_missing(tmp_path):
     ]
     path = plain(tmp_path / "t.parquet", rows)
     layout, _ = bring_hub(path, tmp_path / "out")
-    assert {name: record.manipulation for name, record in records(layout).items()} == {
-        "t.parquet#0": None,
-        "t.parquet#3": "unknown",
+    assert {image: record.manipulation for image, record in by_image(layout).items()} == {
+        made(0).pristine: None,
+        made(3).forged: "unknown",
     }
     assert refused(layout) == {
         ("mask_of_pristine", "t.parquet#1"),
@@ -176,11 +184,11 @@ def test_class_numbers_mean_what_the_metadata_says_and_minus_one_is_nothing(tmp_
     rows.append({"image": {"bytes": made(9).pristine, "path": None}, "mask": None, "label": 0})
     path = plain(tmp_path / "t.parquet", rows, schema)
     layout, said = bring_hub(path, tmp_path / "out")
-    assert {name[-1]: record.manipulation for name, record in records(layout).items()} == {
-        "0": "unknown",
-        "1": "face_swap",
-        "2": "unknown",
-        "3": None,
+    assert {image: record.manipulation for image, record in by_image(layout).items()} == {
+        made(0).forged: "unknown",
+        made(1).forged: "face_swap",
+        made(2).forged: "unknown",
+        made(9).pristine: None,
     }
     assert "'7' (1)" in said[1]
 
@@ -199,7 +207,7 @@ def test_pictures_that_are_named_by_path_come_from_the_folder_alone(tmp_path):
     ]
     plain(root / "data" / "train.parquet", rows)
     layout, _ = bring_hub(root, tmp_path / "out")
-    assert set(records(layout)) == {"data/train.parquet#0"}
+    assert set(by_image(layout)) == {made(0).forged}
     assert refused(layout) == {("missing", f"data/train.parquet#{n}") for n in range(1, 6)}
     before = yaml.safe_load(layout.recipe.read_text())["imported"]["digest"]
     put(root, "data/pics/0.png", made(3).forged)
