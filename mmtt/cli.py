@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 bug (traceback), 2 the user's mistake, 3 more rejections than the recipe tolerates.
 """
 
+import errno
 import json
 import os
 import sys
@@ -21,6 +22,9 @@ from mmtt.record import MASTER, SCHEMA_VERSION
 from mmtt.schema import card_table
 from mmtt.shards import Shard, read_footer
 from mmtt.words import printable
+
+# What may be over when somebody made room, or plugged the disk in again.
+_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EMFILE}
 
 app = typer.Typer(
     name="mmtt",
@@ -188,7 +192,6 @@ def main() -> None:
         sys.exit(2)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        typer.echo(
-            f"mmtt: {place}{error.strerror or error}. Finished shards are kept; run the command again.", err=True
-        )
+        kept = " Finished shards are kept; run the command again." if error.errno in _PASSING else ""
+        typer.echo(printable(f"mmtt: {place}{error.strerror or error}.{kept}"), err=True)
         sys.exit(2)

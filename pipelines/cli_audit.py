@@ -43,6 +43,8 @@ def audit(
     from .audits.page import page
 
     require_dataset(directory)
+    if out is not None and out.exists() and not out.is_dir():
+        raise UserError(f"--out names {out}, which is not a folder.")
     chosen = [name.strip().upper() for names in only or () for name in names.split(",") if name.strip()]
     if only and not chosen:
         raise UserError("--only names no audit. Give ids, as in `--only S1,M2`, or leave it out to run all.")
