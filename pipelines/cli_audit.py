@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from mmtt.audit import Verdict, gather
 from mmtt.check import require_dataset
 from mmtt.errors import UserError
 from mmtt.executors import executor
@@ -39,6 +38,8 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Ask of a dataset what a distrustful reader would ask; all at once write audits.json and audits.html."""
+    from mmtt.audit import Verdict, gather  # pandas, which would slow every other command down
+
     from .audits import run as module
     from .audits.page import page
 

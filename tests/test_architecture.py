@@ -45,6 +45,12 @@ def test_the_core_imports_without_any_extra():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+def test_the_command_line_starts_without_what_single_commands_need():
+    code = "import sys; from mmtt.cli import APPLICATIONS, mount; mount(*APPLICATIONS); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True, text=True)
+    assert not {"pandas", "scipy", "sklearn", "matplotlib", "skimage", "torch"} & set(done.stdout.split())
+
+
 def test_applications_import_themselves_relatively():
     """An absolute import would break in the wheel, where they ride inside `mmtt`."""
     for path in SOURCES:

@@ -55,7 +55,7 @@ def test_reports_are_joined_to_the_very_pictures_that_were_seen(layout):
 def test_a_report_about_another_picture_is_refused(layout):
     made, _ = written(layout.root)
     with pytest.raises(
-        UserError, match=r"was written about a picture 0000.*Rebuild the reports, or restore the record"
+        UserError, match=r"was written about a picture 0000.*Write the reports again.*or restore the record"
     ):
         list(attach(read(layout.forged), [replace(made[0], image_sha256="0" * 64)], {}))
 
