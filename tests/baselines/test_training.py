@@ -333,7 +333,8 @@ def test_too_little_memory_is_a_sentence_that_says_what_to_lower(dataset, tmp_pa
 def _train_in_little(arguments, said):
     sys.stderr = said.open("w")
     held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (held + 300 * 2**20,) * 2)
+    # Threads that Arrow starts reserve 64 MB each, as many as it happens to need; one layer alone asks for 2.4 GB.
+    resource.setrlimit(resource.RLIMIT_AS, (held + 1000 * 2**20,) * 2)
     train_here(arguments)
 
 
