@@ -1,6 +1,7 @@
 """What every test shares: nothing is skipped unseen, and nothing reaches a model hub."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 # The same examples in every run: what is green here must be green where it lands. To look for more: HYPOTHESIS=random.
 hypothesis.settings.register_profile("same", derandomize=os.environ.get("HYPOTHESIS") != "random")
 hypothesis.settings.load_profile("same")
+
+# A run in the background inherits an ignored Ctrl-C, and so would every child that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
