@@ -90,7 +90,7 @@ def _examples(checked: list[_Checked], wrong: list[bool]) -> Iterator[Example]:
 def _checked(evidence: Evidence, table: pd.DataFrame) -> list[_Checked]:
     """Return the texts that name a side of a part of which only one side was edited; looked up in the pixels."""
     sided = table[[bool(_sides(read)) for read in table["read"]]]
-    rows = evidence.forged[evidence.forged["landmark_scheme"] != UNKNOWN].set_index("place", drop=False)
+    rows = evidence.forged[evidence.forged["landmark_scheme"] != UNKNOWN]
     if rows.empty:
         raise NotApplicable("No forged face has landmarks: nothing says which of its two sides was edited.")
     rows = evidence.drawn(rows[rows["record_id"].isin(sided["record_id"])], evidence.settings.sample)

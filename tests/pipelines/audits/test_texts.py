@@ -122,6 +122,14 @@ def test_an_audit_of_texts_fails_on_a_planted_fault_and_shows_it(tmp_path, audit
     assert found.finding.worst
 
 
+def test_of_many_texts_that_name_a_side_as_many_are_looked_at_as_the_sample_says(tmp_path):
+    reports = [make_report(record, f"The {side} eye looks blurred.") for record, side in eyes()]
+    forged = [record for record, _ in eyes()]
+    pristine = [make_record(number, 128) for number in range(len(forged))]
+    found = outcome(stored_dataset(tmp_path, pristine, forged, reports=reports, audit={"sample": 20}), "X2")
+    assert (found.verdict, found.finding.n) == (Verdict.PASSES, 20)
+
+
 def test_the_authors_words_give_the_labels_that_are_planted_here():
     for text, words in (("The left brow is bent.", ["forehead"]), ("A hard line runs below it.", ["wrinkle"])):
         assert [word for word, said in THEIRS.items() if re.search(rf"\b({said})\b", text, re.IGNORECASE)] == words
