@@ -18,7 +18,7 @@ from mmtt.manifest import MANIFEST, REJECTIONS, Manifest, read_columns, shard_pa
 from mmtt.masks import MaskRule
 from mmtt.record import MASTER, Record, Rejection
 from mmtt.regions import edited_shares
-from mmtt.reports import Report, require_same_bytes
+from mmtt.reports import Report, strays
 from mmtt.shards import Shard, read_rows, read_table
 
 
@@ -256,11 +256,8 @@ def verify_reports(root: Path) -> Iterator[tuple[str, str]]:
     try:
         rows = (row for folder in folders for row in read_columns(folder, ["record_id", "image_sha256"]))
         seen = {row["record_id"]: row["image_sha256"] for row in rows}
-        for report in read_table(path, Report):
-            try:
-                require_same_bytes([report], seen)
-            except UserError as error:
-                yield f"reports/{path.name}:{report.report_id}", str(error)
+        for report, told in strays(read_table(path, Report), seen):
+            yield f"reports/{path.name}:{report.report_id}", told
     except (MmttError, pa.ArrowException, OSError) as error:
         yield f"reports/{path.name}", str(error)
 

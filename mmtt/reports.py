@@ -60,26 +60,32 @@ def region_vector(words: Iterable[str]) -> list[int]:
     return [int(word in named) for word in REGIONS]
 
 
-def require_same_bytes(reports: Iterable[Report], image_sha256: Mapping[str, str]) -> None:
-    """Refuse reports about other pictures than those that the records hold.
+def strays(reports: Iterable[Report], image_sha256: Mapping[str, str]) -> Iterator[tuple[Report, str]]:
+    """Yield the reports about other pictures than those that the records hold, each with a sentence that says so.
 
     Args:
         reports: any reports.
         image_sha256: of each record.
-
-    Raises:
-        UserError: a report's record is not there, or its picture is another one now.
     """
     for report in reports:
         now = image_sha256.get(report.record_id)
         if now is None:
-            told = f"Report {report.report_id} is about record {report.record_id}, which is not there."
-            raise UserError(f"{told} {_REWRITE}")
+            told = f"is about record {report.record_id}, which is not there."
+        else:
+            seen = report.image_sha256[:12]
+            told = f"was written about a picture {seen}…; record {report.record_id} holds {now[:12]}…"
         if now != report.image_sha256:
-            told = (
-                f"was written about a picture {report.image_sha256[:12]}…; record {report.record_id} holds {now[:12]}…"
-            )
-            raise UserError(f"Report {report.report_id} {told} {_REWRITE}")
+            yield report, f"Report {report.report_id} {told} {_REWRITE}"
+
+
+def require_same_bytes(reports: Iterable[Report], image_sha256: Mapping[str, str]) -> None:
+    """Refuse reports about other pictures than those that the records hold; arguments as for `strays`.
+
+    Raises:
+        UserError: a report's record is not there, or its picture is another one now.
+    """
+    for _, told in strays(reports, image_sha256):
+        raise UserError(told)
 
 
 def attach(

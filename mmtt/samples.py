@@ -20,12 +20,12 @@ from mmtt.ids import digest
 from mmtt.layout import Layout
 from mmtt.manifest import MANIFEST, REJECTIONS, Manifest, passed, read_columns, shard_paths
 from mmtt.masks import MaskRule
+from mmtt.recipe import SPLITS
 from mmtt.record import MASTER, Assignment
 from mmtt.regions import REGIONS, sayable
 from mmtt.reports import Report, require_same_bytes
 from mmtt.shards import Shard, read_table
 
-SPLITS = ("train", "validation", "test")
 _COLUMNS = (
     "record_id", "variant", "image_sha256", "target_id", "group_id", "manipulation", "manipulator", "mask_rule",
     "mask_share", "regions", "region_shares", "landmark_scheme", "parsed_regions", "split",

@@ -113,8 +113,7 @@ def fit(train: Sequence[Sample], seed: int = 0) -> Trivial:
     families: dict[str, list[Sample]] = defaultdict(list)
     for sample in train:
         families[_family(sample)].append(sample)
-    outlined = any(sample.sayable for sample in train)
-    alone: dict[str, Answer] = {"landmark box": _LandmarkBox()} if outlined else {}
+    alone: dict[str, Answer] = {"landmark box": _LandmarkBox()} if any(sample.sayable for sample in train) else {}
     nearest: dict[str, Answer] = {"nearest picture": _Nearest(train)}
     return Trivial({**_masks(train, families, seed), **alone, **_reports(train, families, seed), **nearest})
 
@@ -250,8 +249,7 @@ def _central(samples: Sequence[Sample], seed: int) -> Reference | None:
     if not references:
         return None
     likeness = centrality([tokenize(reference.text) for reference in references])
-    best = min(zip(likeness, references, strict=True), key=lambda pair: (-round(pair[0], 9), pair[1].text))
-    return best[1]
+    return min(zip(likeness, references, strict=True), key=lambda pair: (-round(pair[0], 9), pair[1].text))[1]
 
 
 class _LandmarkBox:
@@ -277,16 +275,15 @@ class _Nearest:
     """Answers with what is true of the train picture whose perceptual hash is nearest."""
 
     def __init__(self, train: Sequence[Sample]) -> None:
-        told = [sample for sample in train if references_of(sample)] or list(train)
+        told = [sample for sample in train if references_of(sample)] or train
         self._verdicts = _forged_share(train) is not None
-        self._told = told
         self._train = sorted(told, key=lambda sample: sample.key)  # so that the first of several nearest is the one
         self._images, self._masks = Rows(("image",), kept_groups=1), Rows(("mask",))
 
     @cached_property
     def _hashes(self) -> npt.NDArray[np.uint64]:
-        """Of the train pictures, in the order of `_train`; every picture is read for it, so only when asked."""
-        hashes = {sample.key: _hash(self._images, sample) for sample in self._told}  # in the order in which they lie
+        """Of the train pictures, in the order of `_train`; every picture is read for it, so only when asked for."""
+        hashes = {sample.key: _hash(self._images, sample) for sample in sorted(self._train, key=_place)}
         return np.asarray([hashes[sample.key] for sample in self._train], np.uint64)
 
     def __call__(self, sample: Sample) -> Prediction:

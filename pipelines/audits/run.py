@@ -224,6 +224,6 @@ def _gate(outcome: Outcome) -> str:
     gate, default = outcome.gate, outcome.audit.gate
     if gate is None:
         return ""
-    moved = "" if gate == default else ", set by the recipe" if default is None else f", moved from {figure(default)}"
-    by = " by the recipe" if gate != default and default is not None else ""
-    return f" (gate {'≤' if outcome.audit.better == 'low' else '≥'} {figure(gate)}{moved}{by})"
+    before = "set" if default is None else f"moved from {figure(default)}"
+    moved = "" if gate == default else f", {before} by the recipe"
+    return f" (gate {'≤' if outcome.audit.better == 'low' else '≥'} {figure(gate)}{moved})"

@@ -9,8 +9,8 @@ from scipy import sparse
 
 from mmtt.audit import MOST_EXAMPLES, Example, Finding, NotApplicable
 from mmtt.evidence import Evidence
+from mmtt.recipe import SPLITS
 from mmtt.regions import REGIONS
-from mmtt.samples import SPLITS
 
 _DRAWS = 200
 _MOST_TOLD = 40
