@@ -221,5 +221,6 @@ def test_the_viewer_still_opens_and_gives_the_focus_back(browser, page):
     press(browser, "ArrowRight")
     assert "Forged" in browser.execute_script("return document.querySelector('dialog p').textContent")
     browser.execute_script("document.querySelector('dialog .close').click()")
-    assert "Forged" in browser.execute_script("return document.activeElement.querySelector('img').alt")
+    alt = "return document.activeElement.querySelector('img').alt"
+    assert wait(lambda: "Forged" in browser.execute_script(alt))  # a dialog tells of its closing in a later task
     assert browser.get_log("browser") == []
