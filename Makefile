@@ -42,6 +42,6 @@ $(VENV)/.core: $(VENV)/.python pyproject.toml constraints.txt
 
 # The face libraries bring OpenCV's build with windows, whose files lie over the headless one: it comes last again.
 $(VENV)/.dev: $(VENV)/.core
-	$(PIP) -e '.[mediapipe,insightface,facexlib,onnx,diffusion,annotation,translation,baselines,meteor,demo,dev]'
+	$(PIP) -e '.[mediapipe,insightface,facexlib,onnx,diffusion,annotation,translation,baselines,meteor,demo,hub,c2pa,dev]'
 	$(PIP) --no-deps --force-reinstall opencv-python-headless
 	@touch $@

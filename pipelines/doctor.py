@@ -36,11 +36,13 @@ EXTRAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "baselines": ("safetensors", "sentencepiece", "tensorboard", "torch", "transformers"),
         "meteor": ("pycocoevalcap",),
         "demo": ("gradio",),
+        "hub": ("huggingface_hub",),
+        "c2pa": ("c2pa-python", "cryptography"),
     }
 )
 # Packages that are imported under another name than the one they are installed under.
 _MODULES: Mapping[str, str] = MappingProxyType(
-    {"label-studio-sdk": "label_studio_sdk", "markdown-it-py": "markdown_it"}
+    {"label-studio-sdk": "label_studio_sdk", "markdown-it-py": "markdown_it", "c2pa-python": "c2pa"}
 )
 # Manipulators that an extra is for.
 NEEDS: Mapping[str, str] = MappingProxyType(

@@ -13,6 +13,7 @@ SOURCES = [p for folder in ("mmtt", "pipelines", "annotation", "baselines") for 
 EXTRA = (
     "torch", "torchvision", "datasets", "mediapipe", "insightface", "onnxruntime", "facexlib", "diffusers",
     "transformers", "label_studio_sdk", "httpx", "rapidfuzz", "safetensors", "gradio", "pycocoevalcap", "tensorboard",
+    "huggingface_hub", "c2pa", "cryptography", "mlcroissant",
 )  # fmt: skip
 TORCH_FREE = "import sys; " + "".join(f"sys.modules['{name}'] = None; " for name in EXTRA)
 
