@@ -6,7 +6,7 @@ DIR/private/annotation/
   pictures/          what annotators see, under opaque names; nothing else may lie there
   connection.json    the server's address and token
   studio/            data of a server that `mmtt annotate serve` runs
-DIR/reports/         reports that count, translations of them, and what was refused
+DIR/reports/         reports that count, translations of them, how far people agree, and what was refused
 """
 
 from collections.abc import Iterator

@@ -68,6 +68,7 @@ class Log:
         with self._told():
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.executescript("PRAGMA journal_mode=DELETE; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;")
+            self._db.execute("PRAGMA temp_store=MEMORY")  # rebuilding copies it: not where others keep files
             self._db.executescript(_SCHEMA)
         path.chmod(0o600)
 

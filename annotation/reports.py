@@ -3,11 +3,13 @@
 The table is a pure function of log, people and recipe: however often it was pulled, the bytes are the same.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from mmtt.errors import UserError
+from mmtt.files import write_atomically
 from mmtt.ids import derived_id
 from mmtt.lexicon import claimed
 from mmtt.record import Rejection
@@ -15,6 +17,7 @@ from mmtt.regions import REGIONS
 from mmtt.reports import DWELL_EDGES_S, Report, require_same_bytes
 from mmtt.shards import read_table, write_table
 
+from .agreement import agreement, record_agreement
 from .answers import Answer, in_order
 from .desk import Desk
 from .history import versions
@@ -24,6 +27,7 @@ from .quality.time import spells
 from .standing import REPORTED, Settled
 
 REPORTS, REJECTIONS, DERIVED = "reports.parquet", "rejections.parquet", "derived.parquet"
+AGREEMENT = "agreement.json"
 _REFUSED = ("returned", "held", "doubted", "skipped", "abandoned")
 
 
@@ -46,8 +50,16 @@ def write(desk: Desk) -> tuple[list[Report], list[Rejection]]:
     _forget_derived(made, folder / DERIVED)
     made = with_derived(made, folder / DERIVED)
     write_table(folder / REJECTIONS, refused, Rejection)
+    write_atomically(folder / AGREEMENT, _agreement(desk))
     write_table(folder / REPORTS, made, Report)
     return made, refused
+
+
+def _agreement(desk: Desk) -> bytes:
+    """How far people agree: over all, as `Agreement`, and each record's part in it, where it has one."""
+    overall = asdict(agreement(desk.counting, desk.rng("agreement")))
+    each = {name: share for name, share in record_agreement(desk.counting).items() if share is not None}
+    return (json.dumps({"overall": overall, "records": each}, indent=1, sort_keys=True) + "\n").encode()
 
 
 def rewrite(desk: Desk) -> None:

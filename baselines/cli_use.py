@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _NEEDED = ("safetensors", "torch", "transformers", "tokenizers", "sentencepiece")
 
 Model = Annotated[Path, typer.Argument(metavar="RUN", help="A run, or the folder of an exported model.")]
-Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset, or one folder of released shards.")]
+Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset, a release, or a folder of its shards.")]
 Stage = Annotated[str | None, typer.Option("--stage", help="Stage whose weights are taken; else the last one.")]
 Split = Annotated[str, typer.Option("--split", help="train, validation or test.")]
 Variant = Annotated[list[str] | None, typer.Option("--variant", help="Variants of the pictures; else the config's.")]

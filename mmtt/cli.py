@@ -12,17 +12,21 @@ from typing import Annotated
 
 import typer
 
-from mmtt import __version__, weights
+from mmtt import __version__, cli_forget, weights
 from mmtt.applications import APPLICATIONS, load
 from mmtt.check import require_dataset, verify_all, verify_reports
-from mmtt.errors import UserError
+from mmtt.errors import MissingDependency, UserError
+from mmtt.executors import serial
 from mmtt.manifest import MANIFEST, Manifest
 from mmtt.progress import for_person
 from mmtt.record import MASTER, SCHEMA_VERSION
+from mmtt.release import MARKED, is_release, records_folder
+from mmtt.release_check import verify_release
 from mmtt.schema import card_table
 from mmtt.shards import Shard, read_footer
 from mmtt.words import printable
 
+HUB = "hub:"
 # What may be over when somebody made room, or plugged the disk in again.
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EMFILE}
 
@@ -35,6 +39,7 @@ app = typer.Typer(
 )
 shards_app = typer.Typer(help="Look inside shards.", no_args_is_help=True)
 app.add_typer(shards_app, name="shards")
+cli_forget.register(app)
 
 
 def _version(wanted: bool) -> None:
@@ -62,24 +67,54 @@ def _root(
 
 @app.command("verify")
 def verify_command(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset, or one folder of shards.")],
+    what: Annotated[
+        str, typer.Argument(metavar="DIR|hub:REPO", help="A dataset, a release, a folder of shards, or hub:OWNER/NAME.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare every shard with its manifest, and check every record."""
-    require_dataset(directory)
-    folders = [directory] if (directory / MANIFEST).exists() else _shard_folders(directory)
-    found = [*verify_all(folders), *(verify_reports(directory) if folders != [directory] else ())]
+    """Compare every file with what its manifest says, and check every record."""
+    counted, where, found = _verify_remote(what) if what.startswith(HUB) else _verify_local(Path(what))
     faults = [{"where": where, "what": what} for where, what in found]
-    finished = [folder for folder in folders if (folder / MANIFEST).exists()]
-    rows = sum(Manifest.load(folder).rows for folder in finished)
     if as_json:
-        typer.echo(json.dumps({"records": rows, "faults": faults}))
+        typer.echo(json.dumps({**counted, "faults": faults}))
     else:
         for fault in faults:
             typer.echo(printable(f"{fault['where']}: {fault['what']}"), err=True)
         told = f"{len(faults)} fault{'s' * (len(faults) > 1)}" if faults else "no faults"
-        typer.echo(f"{rows} records in {', '.join(folder.name for folder in folders)}: {told}")
+        typer.echo(f"{' and '.join(f'{n} {of}' for of, n in counted.items())} in {where}: {told}")
     raise typer.Exit(2 if faults else 0)
+
+
+def _verify_remote(what: str) -> tuple[dict[str, int], str, list[tuple[str, str]]]:
+    """What was looked at, where, and every fault of a release on the Hub; its shards are not downloaded."""
+    remote = load("pipelines", "publish.remote")
+    if remote is None:
+        raise UserError(f"{what} cannot be verified: this installation of mmtt has no pipelines.")
+    repo, _, revision = what.removeprefix(HUB).partition("@")
+    found = remote.verify_remote(repo, *([revision] if revision else []))
+    return {"files": found.files}, what, found.wrong
+
+
+def _verify_local(directory: Path) -> tuple[dict[str, int], str, list[tuple[str, str]]]:
+    require_dataset(directory)
+    if is_release(directory):
+        folders, found = [records_folder(directory)], [*verify_release(directory), *_verify_marks(directory)]
+    else:
+        folders = [directory] if (directory / MANIFEST).exists() else _shard_folders(directory)
+        found = [*verify_all(folders), *(verify_reports(directory) if folders != [directory] else ())]
+    finished = [folder for folder in folders if (folder / MANIFEST).exists()]
+    rows = sum(Manifest.load(folder).rows for folder in finished)
+    return {"records": rows}, ", ".join(folder.name for folder in folders), found
+
+
+def _verify_marks(release: Path) -> list[tuple[str, str]]:
+    """Every fault of the marked pictures of a release; that they were not looked at is told."""
+    marks = load("pipelines", "marking.check") if (release / MARKED).is_dir() else None
+    try:
+        return marks.faults(release, serial, for_person("verify: marks")) if marks else []
+    except MissingDependency as missing:
+        typer.echo(f"The signatures in {MARKED}/ were not looked at. {missing}", err=True)
+        return []
 
 
 def _shard_folders(directory: Path) -> list[Path]:
@@ -96,7 +131,9 @@ def score_command(
     predictions: Annotated[
         Path, typer.Argument(metavar="PREDICTIONS", help="A folder with predictions.jsonl, or such a file.")
     ],
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset, or one folder of released shards.")],
+    dataset: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="A dataset, a release, or a folder of its shards.")
+    ],
     split: Annotated[str, typer.Option(help="Which split has to be answered.")] = "test",
     variant: Annotated[list[str] | None, typer.Option(help="Which variants; by default masters alone.")] = None,
     pristine: Annotated[bool, typer.Option(help="Whether pristine faces have to be answered, too.")] = False,
@@ -135,11 +172,11 @@ def score_command(
 
 @shards_app.command("inspect")
 def inspect_command(
-    path: Annotated[Path, typer.Argument(metavar="SHARD|DIR", help="One shard, or a folder of them.")],
+    path: Annotated[Path, typer.Argument(metavar="SHARD|DIR", help="One shard, a folder of them, or a release.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print what shards hold and what they were made from."""
-    paths = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    paths = sorted(records_folder(path).glob("*.parquet")) if path.is_dir() else [path]
     described = [_describe(shard) for shard in paths if shard.name != "rejections.parquet"]
     if not described:
         raise UserError(f"{path} holds no shards. Name a folder such as DIR/forged.")

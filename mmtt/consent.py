@@ -7,7 +7,7 @@ asked, `nobody` where no person is shown (a drawing). Words of others' datasets 
 from collections.abc import Collection
 from datetime import date
 
-from mmtt.errors import Rejected
+from mmtt.errors import Rejected, did_you_mean
 
 SCOPES = ("manipulation", "redistribution", "commercial")
 UNASKED = "none"
@@ -21,6 +21,20 @@ RELEASE_FORGED = FORGE | RELEASE_PRISTINE
 def words(consent: str) -> frozenset[str]:
     """Return the words of a consent, in lower case; commas part them as well as blanks."""
     return frozenset(consent.replace(",", " ").lower().split())
+
+
+def require_known(consent: str) -> None:
+    """Refuse words that are none of the vocabulary, or that contradict one another.
+
+    Raises:
+        Rejected: `bad_consent`.
+    """
+    given = words(consent)
+    for word in sorted(given - {*WORDS}):
+        raise Rejected("bad_consent", f"'{word}' is no word of a consent.{did_you_mean(word, WORDS)}")
+    for word in sorted(given & {UNASKED, NOBODY}):
+        if len(given) > 1:
+            raise Rejected("bad_consent", f"'{word}' stands alone; here it is '{consent}'")
 
 
 def is_asked(consent: str) -> bool:

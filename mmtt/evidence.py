@@ -4,6 +4,7 @@ All of it is about one variant of the records that count (`mmtt.samples`), prist
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mmtt import images
 from mmtt.errors import DamagedError, UserError
@@ -20,7 +22,7 @@ from mmtt.layout import Layout
 from mmtt.progress import Progress
 from mmtt.recipe import AuditSection
 from mmtt.record import IMAGE, MASTER, Lineage, Record
-from mmtt.reports import Report
+from mmtt.reports import Report, tables
 from mmtt.samples import Sample, read_samples
 from mmtt.schema import arrow_schema, from_mapping
 from mmtt.shards import Shard, placed
@@ -86,8 +88,9 @@ class Pixels:
 class Evidence:
     """What an audit may look at.
 
-    root: a dataset's directory, or one folder of released shards. settings: sample size, seed, gates.
+    root: a dataset's directory, a release, or one folder of released shards. settings: sample size, seed, gates.
     variant: whose rows these are. executor: a map over picklable items; `map` shows its progress.
+    today: the day on which consents must hold; None where that is not asked.
     private: where results may be kept that are not for publishing; None for a release.
     """
 
@@ -98,8 +101,10 @@ class Evidence:
         executor: Executor,
         progress: Callable[[str], Progress],
         variant: str = MASTER,
+        today: date | None = None,
     ) -> None:
         self.root, self.settings, self.variant, self.executor = root, settings, variant, executor
+        self.today = today
         self._progress = progress
         self._measured: pd.DataFrame | None = None
         self._found: dict[Callable[[Evidence], Any], Any] = {}
@@ -141,13 +146,17 @@ class Evidence:
 
     @cached_property
     def reports(self) -> pd.DataFrame:
-        """The texts, columns of `mmtt.reports.Report`; empty where nobody wrote any, as in a release."""
-        return _table(self.root / "reports" / "reports.parquet", Report)
+        """The texts, columns of `mmtt.reports.Report`; empty where nobody wrote any.
+
+        So are those of one folder of released shards, whose rows hold the text that stands for each record.
+        """
+        return _table(tables(self.root), Report)
 
     @cached_property
     def lineage(self) -> pd.DataFrame:
         """Where pristine records came from, columns of `mmtt.record.Lineage`; private, so empty in a release."""
-        return _table(Layout(self.root).lineage, Lineage)
+        path = Layout(self.root).lineage
+        return _table([path] if path.is_file() else [], Lineage)
 
     @cached_property
     def sampled(self) -> pd.DataFrame:
@@ -250,10 +259,14 @@ def _narrow(path: Path) -> pd.DataFrame:
     return pa.concat_tables(tables).to_pandas().assign(shard=str(path)) if tables else pd.DataFrame()
 
 
-def _table(path: Path, row_class: Any) -> pd.DataFrame:
-    if not path.is_file():
-        return arrow_schema(row_class).empty_table().to_pandas()
+def _table(paths: Sequence[Path], row_class: Any) -> pd.DataFrame:
+    """The rows of some tables, one after another."""
+    found = [_read(path) for path in paths] or [arrow_schema(row_class).empty_table()]
+    return pa.concat_tables(found, promote_options="default").to_pandas()
+
+
+def _read(path: Path) -> pa.Table:
     try:
-        return pd.read_parquet(path)
+        return pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path} cannot be read as Parquet ({error}). Run the stage that writes it again.") from error

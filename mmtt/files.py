@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,6 +68,14 @@ def _sweep(directory: Path) -> None:
     for path in [*directory.iterdir(), *(directory.parent / "private" / directory.name).glob(".*.tmp")]:
         if _TEMPORARY.match(path.name):
             path.unlink(missing_ok=True)
+
+
+def take(path: Path, to: Path) -> None:
+    """Give a finished file a second name, or copy it where the system cannot; nobody writes into a finished file."""
+    with contextlib.suppress(OSError):
+        os.link(path, to)
+        return
+    shutil.copyfile(path, to)
 
 
 def file_sha256(path: Path) -> str:

@@ -15,6 +15,10 @@ DIR/
   private/fingerprints/                                 perceptual hashes of every picture
   private/annotation/  private/annotation.html          who is asked what, what they answered; the curator's page
   reports/                                              the reports that count, and what was refused
+  datasheet.toml                                        what the curator says of the whole
+  releases/                                             what was or is to be published: see `mmtt.release`
+  private/denied.csv                                    who may not come back
+  private/removals/                                     a removal that is under way
 """
 
 import secrets
@@ -23,6 +27,7 @@ from pathlib import Path
 
 from mmtt.errors import UserError
 from mmtt.files import write_atomically
+from mmtt.release import is_release
 
 
 @dataclass(frozen=True)
@@ -116,9 +121,11 @@ def locate(path: Path) -> Layout:
     """Return the layout of a dataset named by its directory or by its recipe.
 
     Raises:
-        UserError: there is no recipe.
+        UserError: there is no recipe, or it is a release.
     """
     root = path.parent if path.is_file() else path
+    if is_release(root):
+        raise UserError(f"{root} is a release, which nothing is made in or from. Name the dataset's own directory.")
     layout = Layout(root)
     if not layout.recipe.is_file():
         raise UserError(f"{layout.recipe} does not exist. `mmtt init {root}` starts a dataset there.")

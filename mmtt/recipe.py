@@ -52,6 +52,16 @@ class IngestSection(Section):
     max_outside_share: Share = 0.05
 
 
+class ConsentSection(Section):
+    """Whose photos are used: of people whom nobody asked, and of those who are known to be under 18.
+
+    What somebody agreed to, or did not, is held to whatever stands here.
+    """
+
+    unasked: Literal["forge", "refuse"] = "forge"  # here, on this machine; a release has its own rule
+    minors: Literal["refuse", "keep"] = "refuse"
+
+
 class DonorSection(Section):
     """From whom a swap may take its face: the `nearest` in shape, of another group, in the same split."""
 
@@ -232,6 +242,7 @@ class Recipe(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     buckets: Annotated[int, Field(ge=1, le=4096)] = 16
     ingest: IngestSection = IngestSection()
+    consent: ConsentSection = ConsentSection()
     plan: PlanSection = PlanSection()
     imported: ImportedSection | None = None
     forge: ForgeSection = ForgeSection()

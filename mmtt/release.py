@@ -2,7 +2,8 @@
 
 DIR/releases/1.2.0/
   README.md  DATASHEET.md  LICENSE  CHANGELOG.md       for people
-  croissant.json  audits.json  overview.html           for machines, and to look at
+  croissant.json  audits.json                          for machines
+  overview.html  contact-sheet.png                     to look at
   removed.csv                                          tombstones: records that an earlier version held
   data/<split>-<bucket>-of-<buckets>.parquet           records, reports joined; data/manifest.json lists them
   reports/<split>-<bucket>-of-<buckets>.parquet        every report, a row each; where people were asked

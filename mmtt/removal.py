@@ -3,13 +3,24 @@
 Each application exposes a module `erase` with the functions named in `Eraser`; `mmtt forget` calls them in turn.
 """
 
+import html
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple, Protocol
+from urllib.parse import quote
 
 from mmtt.errors import UserError
+from mmtt.files import write_atomically
+
+# What a search looks for: the fields of a removal, and what a trace calls them.
+KINDS = {
+    "records": "a record_id", "photos": "the path of a photo", "subjects": "a name", "origin_ids": "an id of its origin",
+    "digests": "a digest", "phashes": "a perceptual hash", "texts": "a text",
+}  # fmt: skip
+_LEAST_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,13 +96,47 @@ class Eraser(Protocol):
         """Search everything that is this application's for what is left."""
 
 
-def needles(removal: Removal) -> Collection[bytes]:
-    """Return what no file may hold afterwards, as bytes: digests, paths, names, ids at the origin, texts, records.
+def needles(removal: Removal) -> Mapping[bytes, str]:
+    """Return what no file may hold afterwards, as bytes, each with the name of its kind (`KINDS`).
 
-    Very short names and ids (under 4 bytes) are left out: they are found everywhere by chance.
+    Names, paths and texts also as JSON, HTML and addresses spell them. Very short ones (under 4 bytes) are left out:
+    they are found everywhere by chance.
     """
-    said = (
-        *removal.records, *removal.photos, *removal.subjects, *removal.origin_ids, *removal.digests,
-        *removal.phashes, *removal.texts,
-    )  # fmt: skip
-    return {data for text in said if len(data := text.encode("utf-8", "surrogatepass")) >= 4}
+    found: dict[bytes, str] = {}
+    for name, kind in KINDS.items():
+        for text in getattr(removal, name):
+            for spelt in {text, json.dumps(text)[1:-1], html.escape(text), quote(text, errors="replace")}:
+                data = spelt.encode("utf-8", "surrogatepass")
+                if len(data) >= _LEAST_BYTES:
+                    found.setdefault(data, kind)
+    return found
+
+
+def journal(directory: Path) -> Path:
+    """Return where a removal lies while it is under way; it names the person, and is deleted at the end."""
+    return directory / "private" / "removals" / "open.json"
+
+
+def begin(directory: Path, removal: Removal) -> None:
+    """Note that a removal is under way, so that it can be completed whatever happens.
+
+    Raises:
+        UserError: another one is.
+    """
+    path = journal(directory)
+    if path.exists():
+        if Removal.load(path) != removal:
+            raise UserError(
+                f"Another removal is under way ({path}). `mmtt forget apply {directory}` completes it first."
+            )
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, removal.to_json().encode())
+
+
+def finish(directory: Path) -> None:
+    """Delete the journal: nothing is left to do."""
+    path = journal(directory)
+    path.unlink(missing_ok=True)
+    with suppress(OSError):  # another removal may have begun
+        path.parent.rmdir()

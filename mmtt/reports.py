@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow as pa
 from mmtt.errors import UserError
 from mmtt.record import MASTER, SCHEMA_VERSION, Column, Record, text
 from mmtt.regions import REGIONS
+from mmtt.release import REPORTS, is_release
 
 TEXT_ORIGINS = ("human", "human_translated", "human_edited", "model", "template", "unknown")
 DWELL_EDGES_S = (0, 30, 60, 90, 120, 180, 300, 600)
@@ -52,6 +54,14 @@ class Report:
 
 
 _REWRITE = "Write the reports again as they were written first (`mmtt annotate reports DIR`), or restore the record."
+
+
+def tables(root: Path) -> list[Path]:
+    """Return the tables of reports that are there: a dataset has one at most, a release one for each shard."""
+    if is_release(root):
+        return sorted(path for path in (root / REPORTS).glob("*.parquet") if not path.name.startswith("."))
+    path = root / "reports" / "reports.parquet"
+    return [path] if path.is_file() else []
 
 
 def region_vector(words: Iterable[str]) -> list[int]:

@@ -23,7 +23,9 @@ from mmtt.masks import MaskRule
 from mmtt.recipe import SPLITS
 from mmtt.record import MASTER, Assignment
 from mmtt.regions import REGIONS, sayable
+from mmtt.release import records_folder
 from mmtt.reports import Report, require_same_bytes
+from mmtt.reports import tables as report_tables
 from mmtt.shards import Shard, read_table
 
 _COLUMNS = (
@@ -92,7 +94,7 @@ def read_samples(
     Records that a gate refused are left out.
 
     Args:
-        root: a dataset's directory (recipe, `forged/`, `plan/`), or one folder of released shards with its manifest.
+        root: a dataset's directory (recipe, `forged/`, `plan/`), a release, or one folder of shards with its manifest.
         variants: which variants; `master` is the undegraded one.
         pristine: whether pristine faces come too, with an empty mask.
         inexact: whether full-frame learned edits come (`null_edit`), whose mask is a threshold over noise.
@@ -102,7 +104,8 @@ def read_samples(
         UserError: no dataset, an unfinished one, no such variant, no splits, or reports about other pictures.
         SchemaError: shards of another schema.
     """
-    joined = list(_of_dataset(root, stray_texts) if (root / "forged").is_dir() else _of_release(root))
+    of = _of_dataset if (root / "forged").is_dir() else _of_release
+    joined = list(of(root, stray_texts))
     if not joined:
         raise UserError(f"{root} holds no record that counts. rejections.parquet of each folder says what was refused.")
     found = [sample for sample, rule in joined if _wanted(sample, rule, variants, pristine, inexact)]
@@ -138,22 +141,18 @@ def digest_of(root: Path) -> str:
     layout = Layout(root)
     folders = [folder for folder in _folders(root) if (folder / MANIFEST).is_file()]
     shards = [
-        [folder.name if folder != root else "", info.name, info.sha256]
+        [folder.name if layout.forged.is_dir() else "", info.name, info.sha256]
         for folder in folders
         for info in Manifest.load(folder).shards
     ]
     refused = layout.forged / REJECTIONS
-    tables = [path for path in (layout.splits, refused, _reports_path(root)) if path.is_file()]
+    tables = [path for path in (layout.splits, refused, *report_tables(root)) if path.is_file()]
     return digest([sorted(shards), [[path.name, file_sha256(path)] for path in tables]])
 
 
 def _folders(root: Path) -> list[Path]:
     layout = Layout(root)
-    return [layout.pristine, layout.forged, layout.degraded] if layout.forged.is_dir() else [root]
-
-
-def _reports_path(root: Path) -> Path:
-    return root / "reports" / "reports.parquet"
+    return [layout.pristine, layout.forged, layout.degraded] if layout.forged.is_dir() else [records_folder(root)]
 
 
 def _of_dataset(root: Path, stray_texts: bool) -> Iterator[tuple[Sample, str]]:
@@ -173,22 +172,29 @@ def _of_dataset(root: Path, stray_texts: bool) -> Iterator[tuple[Sample, str]]:
         yield _sample(row, place, assigned.split, assigned.component_id, texts_of), row["mask_rule"]
 
 
-def _of_release(root: Path) -> Iterator[tuple[Sample, str]]:
-    if not (root / MANIFEST).is_file():
+def _of_release(root: Path, stray_texts: bool) -> Iterator[tuple[Sample, str]]:
+    folder = records_folder(root)
+    if not (folder / MANIFEST).is_file():
         raise UserError(f"{root} is neither a built dataset (no forged/) nor a folder of shards (no {MANIFEST}).")
+    texts = _texts(root, [folder], stray_texts) or _texts_in_rows(folder)
+    for place, row in _rows(folder):
+        if row["split"] not in SPLITS:
+            raise UserError(f"Record {row['record_id']} in {place[0]} is in no split. Name a dataset, or a release.")
+        texts_of = texts.get(row["record_id"], ())
+        yield _sample(row, place, row["split"], row["group_id"], texts_of), row["mask_rule"]
+
+
+def _texts_in_rows(folder: Path) -> dict[str, tuple[Reference, ...]]:
+    """Return the text that each row holds: the one that stands for its record."""
     texts: dict[str, tuple[Reference, ...]] = {}
-    for row in read_columns(root, ["record_id", "report", "report_regions", "report_language", "text_origin"]):
+    for row in read_columns(folder, ["record_id", "report", "report_regions", "report_language", "text_origin"]):
         if row["report"] is not None:
             words = [word for word, said in zip(REGIONS, row["report_regions"] or (), strict=False) if said]
             reference = Reference(
                 row["report"], tuple(words), row["text_origin"] or "", row["report_language"] or "und"
             )
             texts[row["record_id"]] = (reference,)
-    for place, row in _rows(root):
-        if row["split"] not in SPLITS:
-            raise UserError(f"Record {row['record_id']} in {place[0]} is in no split. Name a dataset, or a release.")
-        texts_of = texts.get(row["record_id"], ())
-        yield _sample(row, place, row["split"], row["group_id"], texts_of), row["mask_rule"]
+    return texts
 
 
 def _rows(folder: Path) -> Iterator[tuple[tuple[Path, int, int], dict[str, Any]]]:
@@ -204,10 +210,10 @@ def _texts(root: Path, folders: Sequence[Path], stray: bool) -> dict[str, tuple[
 
     Texts about others are left out if `stray`, else refused.
     """
-    path = _reports_path(root)
-    if not path.is_file():
+    reports = [report for path in report_tables(root) for report in read_table(path, Report)]
+    if not reports:
         return {}
-    reports = sorted(read_table(path, Report), key=lambda report: report.rank)
+    reports.sort(key=lambda report: report.rank)
     rows = (row for folder in folders for row in read_columns(folder, ["record_id", "image_sha256"]))
     seen = {row["record_id"]: row["image_sha256"] for row in rows}
     if stray:

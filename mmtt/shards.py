@@ -52,27 +52,31 @@ def require_known_version(path: Path, version: int) -> None:
         raise SchemaError(f"{path} has schema version {version}, which no mmtt ever wrote. Run the stage again.")
 
 
+def parquet_writer(file: PatientFile, schema: pa.Schema) -> pq.ParquetWriter:
+    """Return what writes every Parquet file of ours."""
+    plain = [leaf(f.name, f.type) for f in schema if f.type != IMAGE]
+    return pq.ParquetWriter(
+        file,
+        schema,
+        # PNGs do not shrink any further.
+        compression=dict.fromkeys(plain, "zstd"),
+        use_dictionary=plain,
+        write_page_index=True,
+        write_statistics=plain,
+        use_content_defined_chunking=True,
+    )
+
+
 class ShardWriter:
     """Streams rows of one class into one shard. Memory stays at one row group, whatever the shard's size."""
 
     def __init__(self, path: Path, row_class: type, *, rows_per_group: int = ROW_GROUP_ROWS) -> None:
-        schema = arrow_schema(row_class)
-        plain = [leaf(f.name, f.type) for f in schema if f.type != IMAGE]
         self._row_class, self._rows_per_group = row_class, rows_per_group
         self._rows: list[Any] = []
         self._bytes = 0
         # Arrow ends the process where its content-defined chunking meets an error in the middle of a column.
         self._file = PatientFile(path)
-        self._writer = pq.ParquetWriter(
-            self._file,
-            schema,
-            # PNGs do not shrink any further.
-            compression=dict.fromkeys(plain, "zstd"),
-            use_dictionary=plain,
-            write_page_index=True,
-            write_statistics=plain,
-            use_content_defined_chunking=True,
-        )
+        self._writer = parquet_writer(self._file, arrow_schema(row_class))
 
     def add(self, row: Any) -> None:
         """Append one row.

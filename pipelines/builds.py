@@ -21,7 +21,8 @@ from mmtt.manifest import MANIFEST, REJECTIONS, Manifest
 from mmtt.recipe import Recipe
 from mmtt.record import IMAGE, Assignment, Lineage, PlanRow, Record, Rejection
 from mmtt.regions import REGIONS
-from mmtt.reports import Report
+from mmtt.release import Release, is_release, records_folder
+from mmtt.reports import Report, tables
 from mmtt.schema import arrow_schema, columns
 from mmtt.shards import Shard, placed, read_table
 
@@ -47,7 +48,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Build:
-    """A dataset's directory, or one folder of released shards; only finished folders of it are looked at."""
+    """A dataset's directory, a release, or one folder of its shards; only finished folders are looked at."""
 
     root: Path
 
@@ -58,8 +59,17 @@ class Build:
 
     @cached_property
     def released(self) -> bool:
-        """Whether this is one folder of shards, whose rows hold split and report themselves."""
-        return (self.root / MANIFEST).is_file()
+        """Whether this is a release or one folder of shards, whose rows hold split and report themselves."""
+        return (self._records / MANIFEST).is_file()
+
+    @property
+    def _records(self) -> Path:
+        return records_folder(self.root)
+
+    @cached_property
+    def names_reports(self) -> bool:
+        """Whether each report is here with its id, and with those beside it; rows alone hold one text a record."""
+        return not self.released or is_release(self.root)
 
     @cached_property
     def manifests(self) -> Mapping[str, Manifest]:
@@ -69,7 +79,7 @@ class Build:
             UserError: there are none.
         """
         if self.released:
-            return {"release": Manifest.load(self.root)}
+            return {"release": Manifest.load(self._records)}
         folders = [folder for folder in self._folders if (folder / MANIFEST).is_file()]
         if not folders:
             if is_imported(self.layout):
@@ -93,7 +103,7 @@ class Build:
     def shards(self) -> dict[Path, str]:
         """Every shard, in order, with the SHA-256 that the manifest knows."""
         return {
-            (self.root if self.released else self.root / name) / f"{info.name}.parquet": info.sha256
+            (self._records if self.released else self.root / name) / f"{info.name}.parquet": info.sha256
             for name, manifest in self.manifests.items()
             for info in manifest.shards
         }
@@ -136,7 +146,7 @@ class Build:
     @cached_property
     def rejections(self) -> list[Rejection]:
         """Everything that a stage refused."""
-        folders = [self.root] if self.released else [self.root / name for name in STAGES]
+        folders = [self._records] if self.released else [self.root / name for name in STAGES]
         return [row for folder in folders for row in rejections_in(folder)]
 
     @cached_property
@@ -147,20 +157,28 @@ class Build:
     def texts(self) -> pd.DataFrame:
         """Return the texts about the records, those of a record together, the one that stands for it first.
 
-        Columns as in `Report`, but `regions` as comma-separated words in the paper's order. A release says neither
-        report_id, verdict nor settled (None), and has one text a record.
+        Columns as in `Report`, but `regions` as comma-separated words in the paper's order. Rows alone say neither
+        report_id, verdict nor settled (None), and hold one text a record.
         """
-        if self.released:
+        if not self.names_reports:
             stored = self.rows(TEXTS)
             stored = stored[stored["report"].notna()].drop_duplicates("record_id")
             found = stored.rename(columns={"report": "text", "report_language": "language"})
             chosen = [[word for word, said in zip(REGIONS, v, strict=False) if said] for v in found["report_regions"]]
             found = found.assign(rank=0, regions=chosen, **dict.fromkeys(("report_id", "verdict", "settled")))
         else:
-            rows = tuples(self.root / "reports" / "reports.parquet", Report, _OF_REPORT)
+            rows = [row for path in tables(self.root) for row in tuples(path, Report, _OF_REPORT)]
             found = pd.DataFrame(rows, columns=list(_OF_REPORT), dtype=object).sort_values(["record_id", "rank"])
         known = {tuple(words): _in_order(words) for words in found["regions"]}
         return found[list(_OF_REPORT)].assign(regions=[known[tuple(words)] for words in found["regions"]])
+
+
+def named(root: Path) -> str:
+    """Return what to call a build: a release by its name and version, any other by its folder."""
+    if not is_release(root):
+        return root.resolve().name
+    release = Release.load(root)
+    return f"{release.name} {release.version}"
 
 
 def _in_order(words: Iterable[str]) -> str:

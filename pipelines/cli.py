@@ -1,6 +1,7 @@
 """The pipelines' commands: argument parsing, progress and summaries, nothing else."""
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from mmtt.recipe import Recipe
 from mmtt.record import Rejection
 from mmtt.shards import read_table
 
-from . import cli_audit, cli_import, cli_look, cli_programs
+from . import cli_audit, cli_import, cli_look, cli_mark, cli_programs, cli_publish, cli_release
 from .cli_programs import AsJson, Directory, Workers, open_dataset
 from .outcome import Outcome, finish
 
@@ -36,6 +37,9 @@ def register(app: typer.Typer) -> None:
     cli_audit.register(app)
     cli_look.register(app)
     cli_import.register(app)
+    cli_release.register(app)
+    cli_mark.register(app)
+    cli_publish.register(app)
 
 
 def init(directory: Directory) -> None:
@@ -127,7 +131,7 @@ def _run_ingest(layout: Layout, recipe: Recipe, workers: int) -> Outcome:
 def _run_plan(layout: Layout, recipe: Recipe) -> "tuple[Planned, Outcome]":
     from .plan import plan as run
 
-    planned = run(layout, recipe)
+    planned = run(layout, recipe, date.today())
     return planned, Outcome("plan", len(planned.rows), planned.rejections, recipe.tolerate.plan, layout.plan)
 
 
@@ -152,7 +156,7 @@ def _run_degrade(layout: Layout, recipe: Recipe, workers: int) -> Outcome:
 def _overview(layout: Layout) -> Path:
     from .overview import write_overview
 
-    return write_overview(layout)
+    return write_overview(layout.root)
 
 
 def _build(layout: Layout, recipe: Recipe, workers: int, as_json: bool) -> list[Outcome]:

@@ -1,5 +1,6 @@
 """Commands that look at a dataset: audits."""
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from mmtt.record import MASTER
 
 from .cli_programs import AsJson, Workers
 
-Root = Annotated[Path, typer.Argument(metavar="DIR", help="A dataset, or one folder of released shards.")]
+Root = Annotated[Path, typer.Argument(metavar="DIR", help="A dataset, a release, or one folder of its shards.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -50,7 +51,9 @@ def audit(
     if only and not chosen:
         raise UserError("--only names no audit. Give ids, as in `--only S1,M2`, or leave it out to run all.")
     audits = gather()
-    audited, evidence = module.run(directory, audits, executor(workers), for_person, only=chosen, variant=variant)
+    audited, evidence = module.run(
+        directory, audits, executor(workers), for_person, only=chosen, variant=variant, today=date.today()
+    )
     # Into a release nothing is written that it did not bring; and what readers expect there is all about the masters.
     whole = not chosen and variant == MASTER and evidence.private is not None
     folder = out or (directory if whole else None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmtt.consent import SCOPES
 from mmtt.errors import UserError
 from mmtt.executors import executor
 from mmtt.layout import Layout
@@ -37,7 +38,9 @@ FindFaces = Annotated[
 ]
 
 Licence = Annotated[str, typer.Option(help="Of the pictures: an SPDX id, or LicenseRef-… for what SPDX does not list.")]
-Consent = Annotated[str, typer.Option(help="What the people shown agreed to; 'none' if nobody was asked.")]
+Consent = Annotated[
+    str, typer.Option(help=f"What the people shown agreed to: {', '.join(SCOPES)}; 'none' if nobody was asked.")
+]
 Name = Annotated[str, typer.Option(help="What the dataset is called: the `origin` of every row.")]
 Columns = Annotated[
     list[str] | None,

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def diff(
     a: Annotated[
-        Path, typer.Argument(metavar="A", help="The build before: a dataset, or a folder of released shards.")
+        Path, typer.Argument(metavar="A", help="The build before: a dataset, a release, or a folder of its shards.")
     ],
     b: Annotated[Path, typer.Argument(metavar="B", help="The build after.")],
     exit_code: Annotated[
@@ -44,7 +44,7 @@ def diff(
 
 
 def view(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset, or a folder of released shards.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset, a release, or a folder of its shards.")],
     port: Annotated[
         int, typer.Option(min=0, max=65_535, help="On this machine's loopback; 0 takes a free one.")
     ] = 8765,

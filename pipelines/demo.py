@@ -2,7 +2,8 @@
 
 Two portraits of astronaut Eileen Collins and Rear Admiral Grace Hopper, works of the United States
 government that ship inside scikit-image and matplotlib, go through the face finder; a dozen drawn
-people come with landmarks by construction. Nobody was asked: consent is `none`, and a release will refuse it.
+people come with landmarks by construction. The two were not asked, so their consent is `none`, and a release leaves
+them out unless it states a ground; a drawing shows `nobody`.
 """
 
 import csv
@@ -15,6 +16,7 @@ import matplotlib
 import numpy as np
 import skimage.data
 
+from mmtt.consent import NOBODY, UNASKED
 from mmtt.errors import UserError
 from mmtt.executors import Executor
 from mmtt.files import write_atomically
@@ -57,8 +59,8 @@ def _portraits(photos: Path) -> list[dict[str, str]]:
     write_atomically(photos / "grace_hopper.jpg", hopper.read_bytes())
     write_atomically(photos / "eileen_collins.png", encode_png(np.asarray(skimage.data.astronaut(), np.uint8)))
     return [
-        _row("eileen_collins.png", "public-domain portraits", "PD-USGov", "Eileen Collins"),
-        _row("grace_hopper.jpg", "public-domain portraits", "PD-USGov", "Grace Hopper"),
+        _row("eileen_collins.png", "public-domain portraits", "PD-USGov", "Eileen Collins", UNASKED),
+        _row("grace_hopper.jpg", "public-domain portraits", "PD-USGov", "Grace Hopper", UNASKED),
     ]
 
 
@@ -69,7 +71,7 @@ def _draw_people(layout: Layout, executor: Executor) -> list[dict[str, str]]:
         seeds = dict(executor(partial(_draw, layout.photos), range(DRAWN)))
         landmarks = {names[seed]: [{"scheme": "openpose_70", "landmarks": seeds[seed]}] for seed in range(DRAWN)}
         write_atomically(layout.landmarks, json.dumps(landmarks).encode())
-    return [_row(name, "drawn people", "CC0-1.0", f"drawn person {seed}") for seed, name in enumerate(names)]
+    return [_row(name, "drawn people", "CC0-1.0", f"drawn person {seed}", NOBODY) for seed, name in enumerate(names)]
 
 
 def _draw(photos: Path, seed: int) -> list[list[float]]:
@@ -80,6 +82,6 @@ def _draw(photos: Path, seed: int) -> list[list[float]]:
     return landmarks
 
 
-def _row(file: str, origin: str, licence: str, subject: str) -> dict[str, str]:
+def _row(file: str, origin: str, licence: str, subject: str, consent: str) -> dict[str, str]:
     known = {"file": file, "origin": origin, "origin_id": Path(file).stem, "licence": licence}
-    return {**known, "subject": subject, "consent": "none"}
+    return {**known, "subject": subject, "consent": consent}

@@ -7,7 +7,7 @@ Gates read the stored features afterwards; they change no byte.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def shard_jobs(layout: Layout, recipe: Recipe) -> list[ShardJob]:
     """Return one job for each entry and bucket of the plan, with the digests that decide its bytes."""
     made = manipulators.from_recipe(recipe.forge.manipulators)
     entries = {entry.label: entry for entry in recipe.forge.manipulators}
-    contents, homes = _pristine_index(layout)
+    contents, homes = pristine_index(shard_paths(layout.pristine))
     shards: dict[tuple[str, int], list[PlanRow]] = {}
     for row in read_table(layout.plan / "plan.parquet", PlanRow):
         if row.entry not in entries or {row.target_id, row.source_id or row.target_id} - contents.keys():
@@ -94,10 +94,10 @@ def shard_jobs(layout: Layout, recipe: Recipe) -> list[ShardJob]:
     ]
 
 
-def _pristine_index(layout: Layout) -> tuple[dict[str, str], dict[str, str]]:
-    """For each pristine record, the digest of what a forgery reads of it, and the shard that holds it."""
+def pristine_index(paths: Iterable[Path]) -> tuple[dict[str, str], dict[str, str]]:
+    """For each record of pristine shards, the digest of what a forgery reads of it, and the shard that holds it."""
     contents, homes = {}, {}
-    for path in shard_paths(layout.pristine):
+    for path in paths:
         for row in read_rows(path, _READ):
             parsing = row.pop("parsing")
             contents[row["record_id"]] = digest([row, parsing and images.sha256(parsing["bytes"])])
@@ -114,23 +114,36 @@ def _shard_job(
     contents: dict[str, str],
     homes: dict[str, str],
 ) -> ShardJob:
-    used = sorted({row.target_id for row in rows} | {row.source_id for row in rows if row.source_id})
     section, (options, declared) = recipe.forge, manipulator.decisive(made)
     return ShardJob(
-        name=f"{entry.label}-{bucket:04d}",
+        name=shard_name(entry.label, bucket),
         stage=STAGE,
-        input_digest=digest([[_row_digest(row) for row in rows], [contents[record_id] for record_id in used]]),
+        input_digest=input_digest(rows, contents),
         fingerprint=digest([STAGE, VERSION, section.mask_tau, section.find_faces, options, declared]),
         payload=Payload(
             entry,
             tuple(rows),
-            tuple(sorted({homes[record_id] for record_id in used})),
+            tuple(sorted({homes[record_id] for record_id in _used(rows)})),
             section.mask_tau,
             section.find_faces,
             declared.code_sha256,
             declared.weights_sha256,
         ),
     )
+
+
+def shard_name(entry: str, bucket: int) -> str:
+    """Return the name of the shard that holds an entry's forgeries of a bucket."""
+    return f"{entry}-{bucket:04d}"
+
+
+def _used(rows: Sequence[PlanRow]) -> list[str]:
+    return sorted({row.target_id for row in rows} | {row.source_id for row in rows if row.source_id})
+
+
+def input_digest(rows: Sequence[PlanRow], contents: Mapping[str, str]) -> str:
+    """Return the digest of all that a forged shard is made from: plan rows, and what they read of pristine records."""
+    return digest([[_row_digest(row) for row in rows], [contents[record_id] for record_id in _used(rows)]])
 
 
 def _row_digest(row: PlanRow) -> list[Any]:

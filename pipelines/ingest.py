@@ -30,7 +30,8 @@ from mmtt.record import Lineage, Record, Rejection
 from mmtt.shards import Footer, Lookup, read_footer, read_table, side_path
 from mmtt.stage import ShardJob, conclude, run
 
-from . import finders, parsers
+from . import denied, finders, parsers
+from .denied import Denied
 from .embeddings import gather_lineage, read_lineage
 from .finders import sidecar
 from .fingerprints import keep, sweep
@@ -49,6 +50,7 @@ class Payload:
     section: IngestSection
     photos: tuple[Photo, ...]
     parsing: str
+    barred: Denied
 
 
 def ingest(layout: Layout, recipe: Recipe, executor: Executor, progress: Progress) -> Manifest:
@@ -59,9 +61,10 @@ def ingest(layout: Layout, recipe: Recipe, executor: Executor, progress: Progres
     """
     weights = {**finders.digests(recipe.ingest, parsers.WEIGHTS), **parsers.digests(recipe.ingest)}
     with lock(layout.pristine):
-        usable, refused = scan(layout, recipe.ingest)
+        barred = denied.load(layout.root)
+        usable, refused = scan(layout, recipe.ingest, recipe.consent, barred)
         usable = parsers.with_parts(usable, layout, recipe.ingest, refused)
-        jobs = _jobs(layout, recipe, usable, weights)
+        jobs = _jobs(layout, recipe, usable, weights, barred)
         run(pristine_rows, jobs, layout.pristine, executor, progress, keep)
         sweep(layout.root)
         gather_lineage([side_path(layout.pristine, job.name, Lineage) for job in jobs], layout.lineage)
@@ -79,25 +82,36 @@ def bucket_of(group: str, buckets: int) -> int:
     return int(group[:8], 16) % buckets
 
 
-def _jobs(layout: Layout, recipe: Recipe, photos: Iterable[Photo], weights: Mapping[str, str]) -> list[ShardJob]:
-    secret = salt(layout)
+def gathered(secret: str, photos: Iterable[Photo], buckets: int) -> dict[str, list[Photo]]:
+    """Return the photos of each pristine shard by its name, in order."""
     by_bucket: dict[int, list[Photo]] = {}
     for photo in photos:
-        by_bucket.setdefault(bucket_of(group_id(secret, photo), recipe.buckets), []).append(photo)
+        by_bucket.setdefault(bucket_of(group_id(secret, photo), buckets), []).append(photo)
+    return {f"bucket-{bucket:04d}": members for bucket, members in sorted(by_bucket.items())}
+
+
+def input_digest(members: Iterable[Photo]) -> str:
+    """Return the digest of all that a pristine shard is made from, but for the recipe."""
+    return digest([photo.item_digest for photo in members])
+
+
+def _jobs(
+    layout: Layout, recipe: Recipe, photos: Iterable[Photo], weights: Mapping[str, str], barred: Denied
+) -> list[ShardJob]:
+    secret = salt(layout)
     # Pins only say which weights are trusted; `weights` are those that are used.
     section = recipe.ingest.model_dump(exclude={"models"})
     fingerprint = digest([STAGE, VERSION, section, digest(secret), weights])
+    places = (str(layout.photos), str(layout.pristine))
     return [
         ShardJob(
-            name=f"bucket-{bucket:04d}",
+            name=name,
             stage=STAGE,
-            input_digest=digest([photo.item_digest for photo in members]),
+            input_digest=input_digest(members),
             fingerprint=fingerprint,
-            payload=Payload(
-                str(layout.photos), str(layout.pristine), secret, recipe.ingest, tuple(members), str(layout.parsing)
-            ),
+            payload=Payload(*places, secret, recipe.ingest, tuple(members), str(layout.parsing), barred),
         )
-        for bucket, members in sorted(by_bucket.items())
+        for name, members in gathered(secret, photos, recipe.buckets).items()
     ]
 
 
@@ -186,6 +200,7 @@ def _photo_rows(photo: Photo, payload: Payload) -> Iterator[Record | Rejection |
         raise Rejected("too_wide", f"{pixels.shape[1]}×{pixels.shape[0]} has a side over {section.max_side_px} px")
     faces = find_faces(pixels, photo.path, photo.faces, section)
     hashed = images.perceptual_hash(pixels)
+    payload.barred.require_new(photo.sha256, hashed)
     chosen = list(enumerate(faces))
     if section.faces == "largest":
         chosen = [max(chosen, key=lambda item: (item[1].interocular, -item[0]))]

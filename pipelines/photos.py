@@ -3,10 +3,10 @@
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,10 +15,11 @@ from mmtt import images
 from mmtt.errors import Rejected, UserError
 from mmtt.ids import digest
 from mmtt.layout import Layout
-from mmtt.recipe import IngestSection
+from mmtt.recipe import ConsentSection, IngestSection
 from mmtt.record import Rejection
 
 from . import sources
+from .denied import Denied
 from .finders import sidecar
 
 STAGE = "ingest"
@@ -42,10 +43,12 @@ class Photo:
     @cached_property
     def item_digest(self) -> str:
         """Digest of all that its records are made from, but for the recipe."""
-        return digest([self.path, self.sha256, asdict(self.source), self.faces, self.parts])
+        return digest([self.path, self.sha256, self.source.content, self.faces, self.parts])
 
 
-def scan(layout: Layout, section: IngestSection) -> tuple[list[Photo], list[Rejection]]:
+def scan(
+    layout: Layout, section: IngestSection, consent: ConsentSection, barred: Denied
+) -> tuple[list[Photo], list[Rejection]]:
     """Hash every file below `photos/` and match it with its source row and sidecar landmarks.
 
     Returns usable photos, sorted by path, and a rejection for each that is not.
@@ -63,7 +66,9 @@ def scan(layout: Layout, section: IngestSection) -> tuple[list[Photo], list[Reje
         name = _shown(path, layout.photos)
         seen.add(name)
         try:
-            usable.append(_photo(path, name, layout.photos, section, rows, landmarks))
+            photo = _photo(path, name, layout.photos, section, rows, landmarks, consent.minors)
+            barred.require_photo(photo.sha256, photo.source.subject)
+            usable.append(photo)
         except Rejected as reason:
             refused.append(_refusal(name, reason.code, reason.detail))
     if not seen and not refused:
@@ -95,6 +100,16 @@ def _without_copies(photos: list[Photo], ingested: set[tuple[str, str]], refused
         if first is not photo:
             refused.append(_refusal(photo.path, "duplicate_photo", f"the same bytes as '{first.path}'"))
     return sorted(kept.values(), key=lambda photo: photo.path)
+
+
+def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield every file below a photo folder as `scan` finds it: its path there as readable text, and where it lies.
+
+    Raises:
+        UserError: the folder is there, and cannot be read.
+    """
+    if folder.is_dir():
+        yield from ((_shown(path, folder), path) for path in _walk(folder, []))
 
 
 def _walk(folder: Path, refused: list[Rejection]) -> Iterator[Path]:
@@ -130,11 +145,13 @@ def _photo(
     section: IngestSection,
     rows: Mapping[str, sources.Source],
     landmarks: Mapping[str, list[dict[str, Any]]],
+    minors: Literal["refuse", "keep"],
 ) -> Photo:
     source = rows.get(name) or rows.get("*")
     if source is None:
         raise Rejected("no_source", "no row of the source table names it, and there is no row for *")
     source.require_usable()
+    source.require_admitted(minors)
     data = read_photo(path, folder, section.max_file_bytes)
     if not data:
         raise Rejected("empty", "the file has no bytes")

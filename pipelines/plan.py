@@ -7,6 +7,7 @@ as long as their recipe entry, target and donor are the same: adding photos only
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from mmtt.record import Assignment, PlanRow, Rejection
 from mmtt.regions import REGIONS
 from mmtt.shards import Lookup, Shard, read_table, write_table
 
-from . import grouping, manipulators
+from . import consents, denied, grouping, manipulators
 from .donors import Candidate, Donors
 from .embeddings import faces_of, read_lineage
 from .identities import IdentitySummary, identify, mark
@@ -63,18 +64,23 @@ class _Pristine:
     content: str
 
 
-def plan(layout: Layout, recipe: Recipe) -> Planned:
+def plan(layout: Layout, recipe: Recipe, today: date) -> Planned:
     """Decide splits and forgeries of a dataset and write both tables.
 
+    Whoever did not agree to be forged, or did so until before today, keeps a split, but is neither target nor donor.
+
     Raises:
-        UserError: nothing ingested yet. RecipeError: a manipulator's name or option.
+        UserError: nothing ingested yet, or with other consents. RecipeError: a manipulator's name or option.
     """
     made = manipulators.from_recipe(recipe.forge.manipulators)
     with lock(layout.plan):
+        barred = consents.refusals(layout, recipe.consent, today)
         pristine = _pristine(layout)
         divided = _split(layout, recipe, pristine)
-        rows, refused = decide(recipe, made, pristine, divided.splits, _earlier_rows(layout))
-        planned = replace(divided, rows=rows, rejections=[*divided.rejections, *refused])
+        usable = [row for row in divided.splits if row.record_id not in barred]
+        decided = decide(recipe, made, pristine, usable, _earlier_rows(layout))
+        rows, refused = denied.sift(layout.root, *decided)
+        planned = replace(divided, rows=rows, rejections=[*divided.rejections, *barred.values(), *refused])
         write_table(layout.splits, planned.splits, Assignment)
         write_table(layout.plan / "rejections.parquet", planned.rejections, Rejection)
         write_table(layout.plan / "plan.parquet", planned.rows, PlanRow)
@@ -83,7 +89,7 @@ def plan(layout: Layout, recipe: Recipe) -> Planned:
 
 
 def basis(layout: Layout, recipe: Recipe) -> str:
-    """Return the digest of all that a plan follows from: recipe, programs' versions, pristine records, who is who."""
+    """Return the digest of all that a plan follows from but the day: recipe, programs, pristine records, people."""
     made = manipulators.from_recipe(recipe.forge.manipulators)
     programs = [
         [entry.label, entry.use, entry.per_target, entry.share, decisive(made[entry.label])]
@@ -92,7 +98,9 @@ def basis(layout: Layout, recipe: Recipe) -> str:
     # Where the shards were made is a private note, which may get lost.
     whole = (layout.pristine / MANIFEST).exists()
     pristine = [asdict(shard) for shard in Manifest.load(layout.pristine).shards] if whole else None
-    return digest([VERSION, recipe.seed, recipe.buckets, recipe.plan.model_dump(), programs, pristine, mark(layout)])
+    said = [VERSION, recipe.seed, recipe.buckets, recipe.plan.model_dump(), programs, pristine, mark(layout)]
+    # Only where it differs from the default, so that plans from before that section stay fresh.
+    return digest([*said, *(["unasked"] if recipe.consent.unasked != "forge" else [])])
 
 
 def require_fresh(layout: Layout, recipe: Recipe) -> None:

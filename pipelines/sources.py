@@ -9,10 +9,12 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
+from mmtt import consent
 from mmtt.errors import Rejected, UserError, did_you_mean
 from mmtt.licences import obligations
 
@@ -22,12 +24,16 @@ COLUMNS_HELP = {
     "licence": "SPDX id; LicenseRef-… for what SPDX does not list",
     "origin_id": "its id there (default: SHA-256 of the photo)",
     "subject": "who it shows, if known; photos of one subject stay in one split; private",
-    "consent": "what the person agreed to, for example `manipulation redistribution`; `none` if nobody was asked",
-    "consent_expiry": "ISO date after which the consent ends",
+    "consent": f"what the person agreed to, of {', '.join(consent.SCOPES)}; `none` if nobody was asked; `nobody` if no "
+    "person is shown",
+    "consent_expiry": "ISO date of the last day on which the consent holds",
     "consent_evidence_sha256": "SHA-256 of the signed evidence",
     "withdrawal": "where the person can take it back",
+    "age": "years at the time of the photo, or a range such as 10-19, of which the lower end counts; private",
 }
+ADULT = 18  # years
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
+_YEARS = re.compile(r"(\d{1,3})(?:\.\d+)?(?:-\d{1,3})?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -43,22 +49,46 @@ class Source:
     consent_expiry: str = ""
     consent_evidence_sha256: str = ""
     withdrawal: str = ""
+    age: str = ""
+
+    @property
+    def content(self) -> dict[str, str]:
+        """What it says, by column. A blank `age` is left out, so that tables from before that column mean the same."""
+        return {name: value for name, value in asdict(self).items() if value or name != "age"}
+
+    @property
+    def years(self) -> int | None:
+        """How old the person is at least; None where nobody said."""
+        told = _YEARS.fullmatch(self.age)
+        return None if told is None else int(told[1])
+
+    def require_admitted(self, minors: Literal["refuse", "keep"]) -> None:
+        """Refuse a photo of a person who is, or may be, a minor, where minors are refused.
+
+        Raises:
+            Rejected: `minor`.
+        """
+        if minors == "refuse" and self.years is not None and self.years < ADULT:
+            raise Rejected("minor", f"its row says that the person is {self.age}: that is, or may be, under {ADULT}")
 
     def require_usable(self) -> None:
         """Refuse a photo whose row does not say enough.
 
         Raises:
-            Rejected: `no_licence`, `licence_unknown`, `no_origin`, `bad_consent`.
+            Rejected: `no_licence`, `licence_unknown`, `no_origin`, `bad_consent`, `bad_age`.
         """
         if not self.licence:
             raise Rejected("no_licence", f"the row of '{self.file}' names no licence")
         obligations(self.licence)
         if not self.origin:
             raise Rejected("no_origin", f"the row of '{self.file}' names no origin")
+        consent.require_known(self.consent)
         if self.consent_expiry and not _is_date(self.consent_expiry):
             raise Rejected("bad_consent", f"consent_expiry '{self.consent_expiry}' is no date like 2027-12-31")
         if self.consent_evidence_sha256 and not _SHA256.match(self.consent_evidence_sha256):
             raise Rejected("bad_consent", "consent_evidence_sha256 is not 64 lower-case hex digits")
+        if self.age and self.years is None:
+            raise Rejected("bad_age", f"age '{self.age}' is neither whole years, like 34, nor a range, like 30-39")
 
 
 def _is_date(text: str) -> bool:

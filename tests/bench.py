@@ -46,7 +46,7 @@ from tests.benchmarks import (
     loader,
     near,
 )
-from tests.factories import source_row, tiny_dataset, write_sources
+from tests.factories import TODAY, source_row, tiny_dataset, write_sources
 
 PEOPLE, REPEATS = 12, 3
 
@@ -57,7 +57,7 @@ def main() -> None:
         layout = tiny_dataset(Path(folder) / "all", PEOPLE, tuple(manipulators.WEIGHT_FREE), **_recipe())
         recipe = Recipe.load(layout.recipe)
         ingest(layout, recipe, serial, silent)
-        plan(layout, recipe)
+        plan(layout, recipe, TODAY)
         per_manipulator(layout, recipe)
         forge_pass(layout, recipe)
         workers(layout)
@@ -160,7 +160,7 @@ def workers(layout: Layout) -> None:
         entry["per_target"] = 5
     layout.recipe.write_text(yaml.safe_dump(data))
     recipe = Recipe.load(layout.recipe)
-    plan(layout, recipe)
+    plan(layout, recipe, TODAY)
     ratios = []
     for _ in range(REPEATS):
         taken = []
@@ -245,7 +245,7 @@ def peak(root: str) -> None:
     told = []
     stages: list[tuple[str, Callable[[], Any]]] = [
         ("ingest", lambda: ingest(layout, recipe, serial, silent)),
-        ("plan", lambda: plan(layout, recipe)),
+        ("plan", lambda: plan(layout, recipe, TODAY)),
         ("forge", lambda: forge(layout, recipe, serial, silent)),
     ]
     for name, stage in stages:

@@ -8,6 +8,7 @@ import csv
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from pipelines.drawing import DrawnPerson, draw_person
 from tests.pipelines.shapes import random_face, random_photo
 
 DRAWN_PX = 512
+TODAY = date(2026, 11, 27)
 
 
 def make_face(seed: int = 0, size_px: int = 64, scheme: str = "openpose_70") -> Face:
@@ -188,7 +190,7 @@ def build(layout: Layout, executor: Any = serial) -> Recipe:
 
     recipe = Recipe.load(layout.recipe)
     ingest(layout, recipe, executor, silent)
-    plan(layout, recipe)
+    plan(layout, recipe, TODAY)
     forge(layout, recipe, executor, silent)
     return recipe
 
@@ -253,6 +255,20 @@ def store_shards(folder: Path, records: Sequence[Record], refused: Sequence[Reje
         for row_class in (Rejection, Lineage):
             write_table(side_path(folder, "bucket-0000", row_class), [], row_class)
     assemble_manifest(folder, folder.name, names, refused)
+
+
+def answered(root: Path, unasked: dict[str, str] | None = None, **about: Any) -> Path:
+    """Write `datasheet.toml` with an answer to every question that a person may have to answer; return its path."""
+    from pipelines.release.questions import questions
+
+    known = {"title": "Tiny faces", "summary": "Drawn people, forged for tests.", "licence": "CC-BY-4.0"}
+    known |= {"authors": ["A. Curator"], "contact": "curator@example.org"} | about
+    lines = ["[about]", *(f"{name} = {json.dumps(value)}" for name, value in known.items()), "[about.unasked]"]
+    lines += [f"{json.dumps(origin)} = {json.dumps(ground)}" for origin, ground in (unasked or {}).items()]
+    lines += ["[answers]", *(f'{code} = "What was asked is answered here."' for code in questions())]
+    path = root / "datasheet.toml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
 
 
 def make_report(record: Record, text: str = "The nose looks blurred.", **changes: Any) -> Report:

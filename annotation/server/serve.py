@@ -87,6 +87,11 @@ def running(
         yield server.connection
 
 
+def answers(connection: Connection) -> bool:
+    """Whether a server answers, and accepts the token."""
+    return _status(f"{connection.url}/api/current-user/whoami", connection.token) == 200
+
+
 def clear_exports(home: Path) -> None:
     """Remove the copies of all answers that Label Studio leaves behind whenever it is asked for them.
 
@@ -176,7 +181,7 @@ def _process(
     }
     command = [str(program), "start", "--no-browser", "--internal-host", HOST]
     command += ["--port", str(port), "--data-dir", str(studio)]
-    with log.open("wb") as said:
+    with log.open("ab") as said:  # appending, so that it can be emptied meanwhile
         process = subprocess.Popen(
             command,
             cwd=studio,
@@ -217,7 +222,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, directory: Path) -> None:
 
 def _require_token(connection: Connection, home: Path) -> None:
     """Make sure that what answers is the server that was started, with the user that was noted."""
-    if _status(f"{connection.url}/api/current-user/whoami", connection.token) != 200:
+    if not answers(connection):
         hint = f"The data in {home / 'studio'} were made with another {FILE}: restore it. Or the port is another's."
         raise UserError(f"Label Studio refuses the token in {home / FILE}. {hint}")
 

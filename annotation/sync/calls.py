@@ -68,12 +68,12 @@ class Calls(NamedTuple):
                 raise
 
 
-def unless_gone(delete: Callable[..., None], number: int | str) -> None:
+def unless_gone(delete: Callable[..., None], *numbers: int | str) -> None:
     """Delete something; that it is gone already is no error."""
     from label_studio_sdk.core.api_error import ApiError
 
     try:
-        delete(number)
+        delete(*numbers)
     except ApiError as error:
         if error.status_code != 404:
             raise

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mmtt import removal
 from mmtt.errors import UserError
 from mmtt.executors import Executor
 from mmtt.manifest import shard_paths
@@ -47,7 +48,14 @@ def local_gallery(root: str) -> Gallery:
 
 
 def due(desk: Desk) -> list[Task]:
-    """Return every task that should be on the server now."""
+    """Return every task that should be on the server now.
+
+    Raises:
+        UserError: records are being taken out, and the shards may still hold them: they would be asked about anew.
+    """
+    root = desk.layout.root
+    if removal.journal(root).exists():
+        raise UserError(f"A removal is not completed in {root}. `mmtt forget apply {root}` completes it first.")
     return tasks.wanted(desk.chosen, desk.standing, desk.settings, desk.secret)
 
 

@@ -69,7 +69,7 @@ def pull(
         raise UserError(f"{log.path.parent} knows no project. `mmtt annotate push DIR` makes them first.")
     now = now or datetime.now(UTC)
     full = full or _is_due(log.mark(FULL), now)
-    keys = {event.subject for event in log.events("task")}
+    keys = {event.subject for event in log.events("task") if event.payload is not None}  # erased ones do not come back
     last = _last(log)
     read = [_Reader(studio, log, Place(name, number), keys, last, nobody) for name, number in projects.items()]
     for reader in read:

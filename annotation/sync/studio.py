@@ -217,6 +217,16 @@ class Studio:
         """Delete an annotation. May be `Ambiguous`; one that is gone already is no error."""
         self._calls.write(f"deleting annotation {number}", lambda: unless_gone(self._api.annotations.delete, number))
 
+    def snapshots(self, number: int) -> list[int]:
+        """Return the numbers of a project's snapshots: copies of all tasks and answers that somebody had made."""
+        listed = self._calls.read("the snapshots", lambda: self._api.projects.exports.list(number), number)
+        return [int(snapshot.id) for snapshot in listed]
+
+    def delete_snapshot(self, number: int, snapshot: int) -> None:
+        """Delete a snapshot and its file. May be `Ambiguous`; one that is gone already is no error."""
+        exports = self._api.projects.exports
+        self._calls.write(f"deleting snapshot {snapshot}", lambda: unless_gone(exports.delete, number, snapshot))
+
 
 def _client(connection: Connection) -> tuple[Any, Any]:
     """The connections, and the SDK's client that uses them."""

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,23 @@ from mmtt.record import MASTER
 from mmtt.samples import digest_of
 from mmtt.words import printable
 
+from ..builds import named
 from .counting import so_many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of one audit: its finding under its gate, or why there is none (`reason`)."""
+    """What came of one audit: its finding under its gate, or why there is none (`reason`).
+
+    about: what was asked, `release` or `dataset`, where a release tells of both; else empty.
+    """
 
     audit: Audit
     gate: float | None
     verdict: Verdict
     finding: Finding | None = None
     reason: str = ""
+    about: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values; equal outcomes give equal text."""
@@ -40,6 +46,7 @@ class Outcome:
             "id": audit.id, "title": audit.title, "question": audit.question, "unit": audit.unit,
             "better": audit.better, "gate": self.gate, "default_gate": audit.gate, "verdict": str(self.verdict),
         }  # fmt: skip
+        told |= {"about": self.about} if self.about else {}
         if found is None:
             return told | {"reason": printable(self.reason)}
         return told | {
@@ -100,8 +107,10 @@ def run(
     *,
     only: Sequence[str] = (),
     variant: str = MASTER,
+    today: date | None = None,
+    settings: AuditSection | None = None,
 ) -> tuple[Audited, Evidence]:
-    """Run audits over a dataset, or one folder of released shards.
+    """Run audits over a dataset, a release, or one folder of released shards.
 
     Args:
         root: the dataset.
@@ -110,20 +119,25 @@ def run(
         progress: how a step tells that it moves.
         only: ids of those to run; all where empty.
         variant: whose rows.
+        today: the day on which consents must hold; None where that is not asked.
+        settings: sample, seed and gates; by default those of the dataset's recipe, and of a release the usual ones.
 
     Raises:
         UserError: no dataset, no such audit. RecipeError: the recipe gates an audit that is not there.
     """
-    settings, name = _settings(root)
-    _require_known(settings.gates, audits, RecipeError, f"{Layout(root).recipe}: 'audit.gates'")
+    recipe = _recipe(root)
+    settings = settings or (recipe.audit if recipe else AuditSection())
+    _require_known(
+        settings.gates, audits, RecipeError, f"{Layout(root).recipe if recipe else 'the recipe'}: 'audit.gates'"
+    )
     _require_known(only, audits, UserError, "--only")
     chosen = [audit for audit in audits.values() if not only or audit.id in only]
-    evidence = Evidence(root, settings, executor, progress, variant)
+    evidence = Evidence(root, settings, executor, progress, variant, today)
     evidence.measure({audit.id: audit.measure for audit in chosen if audit.measure is not None})
     outcomes = tuple(_outcome(audit, evidence) for audit in chosen)
     sampled = len(evidence.sampled) if any(audit.measure for audit in chosen) else 0
     audited = Audited(
-        name=name,
+        name=recipe.name if recipe else named(root),
         digest=digest_of(root),
         variant=variant,
         rows=len(evidence.rows),
@@ -133,13 +147,10 @@ def run(
     return audited, evidence
 
 
-def _settings(root: Path) -> tuple[AuditSection, str]:
-    """The recipe's section and name; a release has no recipe."""
+def _recipe(root: Path) -> Recipe | None:
+    """A dataset's recipe; a release has none."""
     path = Layout(root).recipe
-    if not path.is_file():
-        return AuditSection(), root.resolve().name
-    recipe = Recipe.load(path)
-    return recipe.audit, recipe.name
+    return Recipe.load(path) if path.is_file() else None
 
 
 def _require_known(ids: Iterable[str], audits: Mapping[str, Audit], error: type[UserError], where: str) -> None:

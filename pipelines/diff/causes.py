@@ -8,13 +8,16 @@ from typing import Any
 import pandas as pd
 
 from mmtt.errors import RecipeError
+from mmtt.files import file_sha256
 from mmtt.recipe import Recipe
 from mmtt.record import MASTER
+from mmtt.release import Release, is_release
 
 from ..builds import Build
 
 _DECIDED = ("source_id", "manipulator_version", "parameters", "seed")
 PROGRAM = ("manipulator_version", "code_sha256", "weights_sha256")
+_BY_FOLDER = ("environment", "schema", "refused")  # what a dataset tells of each of its folders, a release of itself
 
 
 class Absences:
@@ -120,14 +123,15 @@ def why_changed(row: Mapping[str, Any], names: Sequence[str], altered: set[str],
 def causes(builds: tuple[Build, Build], rows: tuple[pd.DataFrame, pd.DataFrame]) -> dict[str, Any]:
     """Return what differs above the rows, as plain JSON: recipe, programs, environment, schema, photos, plan, refused.
 
-    Values are (before, after); None where a side has none. What does not differ is left out.
+    Values are (before, after); None where a side has none. What does not differ is left out, and so is what a dataset
+    and a release tell of in different ways; of a recipe beside a release only the digest is compared.
 
     Args:
         builds: before and after.
         rows: of each the rows, with manipulation, manipulator, `PROGRAM`, origin, origin_id.
     """
     found = {
-        "recipe": _pairs(*(_recipe(build) for build in builds)),
+        "recipe": _pairs(*_recipes(builds)),
         "programs": _pairs(*(_programs(table) for table in rows)),
         "environment": _pairs(*(dict(_environment(build)) for build in builds)),
         "schema": _pairs(*({n: m.schema_version for n, m in build.manifests.items()} for build in builds)),
@@ -135,12 +139,27 @@ def causes(builds: tuple[Build, Build], rows: tuple[pd.DataFrame, pd.DataFrame])
         "plan": _plan(*builds),
         "refused": _pairs(*(_refused(build) for build in builds)),
     }
-    return {name: value for name, value in found.items() if value}
+    alike = builds[0].released == builds[1].released
+    return {name: value for name, value in found.items() if value and (alike or name not in _BY_FOLDER)}
 
 
 def _pairs(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     names = [*before, *(name for name in after if name not in before)]
     return {n: (before.get(n), after.get(n)) for n in names if before.get(n) != after.get(n)}
+
+
+def _recipes(builds: tuple[Build, Build]) -> list[dict[str, Any]]:
+    """The recipes' keys; their digests where one is a release; nothing where one is a bare folder of shards."""
+    if any(is_release(build.root) for build in builds):
+        told = [_recipe_sha256(build) for build in builds]
+        return [{"sha256": one} for one in told] if all(told) else [{}, {}]
+    return [{} if any(build.released for build in builds) else _recipe(build) for build in builds]
+
+
+def _recipe_sha256(build: Build) -> str | None:
+    if is_release(build.root):
+        return Release.load(build.root).recipe_sha256
+    return file_sha256(build.layout.recipe) if build.layout.recipe.is_file() else None
 
 
 def _recipe(build: Build) -> dict[str, Any]:

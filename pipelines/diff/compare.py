@@ -96,7 +96,7 @@ class Difference:
 
 
 def diff(a: Path, b: Path, executor: Executor, progress: Callable[[str], Progress]) -> Difference:
-    """Compare two datasets, or folders of released shards.
+    """Compare two datasets, releases, or folders of released shards.
 
     Rows that a gate refuses are no part of a release, so against a release they count as absent.
 
@@ -242,7 +242,7 @@ def _moved(both: pd.DataFrame, column: str, absent: str) -> list[Moved]:
 
 def _reports(before: Build, after: Build) -> list[ReportChange]:
     """Compare texts: by report where both sides name reports, else by record, the one that stands for it."""
-    by_report = not (before.released or after.released)
+    by_report = before.names_reports and after.names_reports
     key = "report_id" if by_report else "record_id"
     sides = [build.texts() for build in (before, after)]
     sides = sides if by_report else [texts[texts["rank"] == 0] for texts in sides]

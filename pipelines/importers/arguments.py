@@ -2,6 +2,7 @@
 
 import re
 
+from mmtt.consent import require_known
 from mmtt.errors import Rejected, UserError
 from mmtt.licences import obligations
 from mmtt.words import cut
@@ -24,6 +25,19 @@ def require_licence(licence: str) -> None:
         own = "after LicenseRef- stand only letters of ASCII, digits, '.' and '-', as SPDX has it."
         told = f" '{licence}': {own}" if licence.startswith("LicenseRef-") else f": {reason.detail}"
         raise UserError(f"--licence{told}") from reason
+
+
+def require_consent(consent: str) -> None:
+    """Refuse words that are none of `mmtt.consent.WORDS`.
+
+    Raises:
+        UserError: there is such a word.
+    """
+    require_name("--consent", consent)
+    try:
+        require_known(consent)
+    except Rejected as reason:
+        raise UserError(f"--consent: {reason.detail}") from reason
 
 
 def require_language(language: str) -> None:

@@ -20,7 +20,7 @@ from mmtt.recipe import ImportedSection
 from mmtt.record import Rejection
 
 from . import by_name, faceforensics, tables
-from .arguments import require_licence, require_name, shortened
+from .arguments import require_consent, require_licence, shortened
 from .columns import PRISTINE, Told, facts, word
 from .folders import Folder, is_own_file, refusal, stamps, unchanged
 from .pair import NEGATIVE, Pair, Reader
@@ -38,7 +38,7 @@ class Rights:
 
     def __post_init__(self) -> None:
         require_licence(self.licence)
-        require_name("--consent", self.consent)
+        require_consent(self.consent)
 
 
 @dataclass(frozen=True, kw_only=True)

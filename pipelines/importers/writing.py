@@ -6,7 +6,7 @@ anew, at the end, and the manifests last.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -28,6 +28,7 @@ from mmtt.reports import Report
 from mmtt.shards import ShardWriter, read_rows, side_path
 from mmtt.stage import ShardJob, is_current, make_shard
 
+from .. import denied
 from .arguments import require_licence
 from .item import Item
 from .rows import STAGE, Origin, group_id, record_id, refused, reports_of, rows_of
@@ -144,7 +145,7 @@ def _write(layout: Layout, origin: Origin, items: Iterable[Item | Rejection], ex
             _Folder(folder, origin, executor, splits, texts, wanted)
             for folder, wanted in ((layout.pristine, False), (layout.forged, True))
         ]
-        for item in _unique(origin, items):
+        for item in _unique(origin, items, denied.records(layout.root)):
             if isinstance(item, Rejection):
                 extra.append(item)
             else:
@@ -164,11 +165,15 @@ def _table(path: Path, row_class: type) -> Iterator[ShardWriter]:
         writer.close()
 
 
-def _unique(origin: Origin, items: Iterable[Item | Rejection]) -> Iterator[Item | Rejection]:
+def _unique(origin: Origin, items: Iterable[Item | Rejection], barred: Collection[str]) -> Iterator[Item | Rejection]:
     seen: set[str] = set()
     for item in items:
         if isinstance(item, Item):
             made = record_id(origin.name, item.origin_id)
+            if made in barred:
+                # Without its id: a search for what was taken out must not find it here.
+                yield Rejection(stage=STAGE, code="denied", detail="it was taken out of the dataset for good")
+                continue
             if made in seen:
                 yield refused(origin, item, "duplicate_id", "an earlier item has the same id; it was kept")
                 continue

@@ -15,7 +15,7 @@ from mmtt.words import cut
 MOST_AUDITS = 100
 MOST_BYTES = 50_000_000
 LETTERS = 400
-_WORDS = ("id", "title", "question", "unit", "better", "sentence", "of", "reason")
+_WORDS = ("id", "title", "question", "unit", "better", "sentence", "of", "reason", "about")
 
 
 class Audits(NamedTuple):

@@ -7,8 +7,6 @@ import pandas as pd
 import pyarrow as pa
 
 from mmtt.errors import DamagedError
-from mmtt.layout import Layout
-from mmtt.manifest import Manifest
 from mmtt.record import Record
 from mmtt.shards import Lookup
 
@@ -44,30 +42,21 @@ class Shown(NamedTuple):
 class Gallery:
     """Fetches records; those whose pictures cannot be decoded are counted in `damaged` and shown nowhere."""
 
-    def __init__(self, layout: Layout, facts: Facts) -> None:
+    def __init__(self, facts: Facts) -> None:
         self._facts = facts
-        self._paths = [path for path in facts.shards if path.parent == layout.forged]
+        self._paths = facts.shards_of(facts.forged)
         self._forged = Lookup(self._paths)
-        self._pristine = Lookup([path for path in facts.shards if path.parent == layout.pristine])
-        self._digests = {info.name: info.sha256 for info in Manifest.load(layout.forged).shards}
+        self._pristine = Lookup(facts.shards_of(facts.pristine))
+        self._digests = {path.stem: facts.shards[path] for path in self._paths}
         self.damaged = 0
 
     def shown(self, families: Mapping[str, pd.DataFrame]) -> dict[str, Shown]:
         """Return what is shown of each family."""
-        chosen = {family: examples.choose(self._candidates(rows), TILES) for family, rows in families.items()}
+        chosen = {family: examples.choose(candidates(self._facts, rows), TILES) for family, rows in families.items()}
         tiles = _filled(chosen, TILES, TILE_LETTERS, self._tile)
         kept = {family: [tile.record.record_id for tile in row] for family, row in tiles.items()}
         large = _filled(kept, EXAMPLES, EXAMPLE_LETTERS, self._example)
         return {family: Shown(tiles[family], large[family]) for family in families}
-
-    def _candidates(self, rows: pd.DataFrame) -> list[dict[str, Any]]:
-        """A few rows of every program, by digest; faces that came with landmarks, which may be drawn, come last."""
-        given = rows["landmark_finder"].str.startswith("sidecar")
-        ordered = rows.assign(given=given).sort_values(["given", "record_id"])
-        few = ordered.groupby("manipulator", sort=False).head(examples.CANDIDATES)
-        parameters = self._facts.lists["parameters"].take(pa.array(few.index)).to_pylist()
-        told = few.assign(parameters=pd.Series(parameters, index=few.index, dtype=object)).to_dict("records")
-        return [{str(name): value for name, value in row.items()} for row in told]
 
     def _tile(self, record_id: str) -> tuple[Tile, int] | None:
         record = self._forged.get(record_id)
@@ -93,6 +82,16 @@ class Gallery:
             yield examples.photo("donor", self._pristine.get(record.source_id).image, "", "The donor", TILE_PX)
         if record.pristine is not None:
             yield examples.photo("target", record.pristine, "", "The target", TILE_PX)
+
+
+def candidates(facts: Facts, rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a few forged rows of every program, by digest; faces that came with landmarks, maybe drawn, come last."""
+    given = rows["landmark_finder"].str.startswith("sidecar")
+    ordered = rows.assign(given=given).sort_values(["given", "record_id"])
+    few = ordered.groupby("manipulator", sort=False).head(examples.CANDIDATES)
+    parameters = facts.lists["parameters"].take(pa.array(few.index)).to_pylist()
+    told = few.assign(parameters=pd.Series(parameters, index=few.index, dtype=object)).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in told]
 
 
 def _filled(

@@ -17,6 +17,7 @@ from mmtt.files import write_atomically
 from mmtt.layout import Layout
 from mmtt.manifest import MANIFEST
 from mmtt.recipe import Recipe
+from mmtt.release import Release, is_release
 
 from .. import examples
 from ..builds import unfinished_import
@@ -26,27 +27,34 @@ from .facts import Facts, read_facts
 from .gallery import TILE_PX, Gallery, Shown
 
 
-def write_overview(layout: Layout) -> Path:
-    """Write the overview of a forged or an imported dataset and return where it lies.
+def write_overview(root: Path, out: Path | None = None) -> Path:
+    """Write the overview of a forged or an imported dataset, or of a release, and return where it lies.
+
+    Args:
+        root: the dataset's directory, or the release's; a release's page says nothing that is private.
+        out: the page; by default `overview.html` in that directory.
 
     Raises:
         UserError: a stage has not come to its end yet.
     """
-    recipe = Recipe.load(layout.recipe)
-    folders = (layout.pristine, layout.forged)
-    if recipe.imported and not all((folder / MANIFEST).is_file() for folder in folders):
-        raise UserError(unfinished_import(layout.root))
-    facts = read_facts(layout)
+    layout = Layout(root)
+    release = Release.load(root) if is_release(root) else None
+    recipe = None if release else _recipe(layout)
+    facts = read_facts(root)
     families = tables.by_family(facts.forged)
-    gallery = Gallery(layout, facts)
+    gallery = Gallery(facts)
     shown = gallery.shown(families)
-    maps, top = heat.heat_maps(families, facts.shards)
+    maps, top = heat.heat_maps(families, list(facts.shards))
+    imported = recipe.imported if recipe else None
     page = html.render(
         (__package__ or "").rpartition(".")[0],
         "overview.html.j2",
         own_script="overview.js",
+        name=release.name if release else recipe.name if recipe else "",
+        release=release,
         recipe=recipe,
-        options=provenance.options(recipe.imported.options) if recipe.imported else [],
+        imported=imported,
+        options=provenance.options(imported.options) if imported else [],
         pristine_count=len(facts.pristine),
         forged_count=len(facts.forged),
         damaged_count=gallery.damaged,
@@ -54,13 +62,24 @@ def write_overview(layout: Layout) -> Path:
         heat_top=top,
         heat_scale=heat.scale(),
         audits=read_audits(layout),
+        left_out=list(facts.left_out.items()),
         border=examples.border(),
         tile_border=examples.border(TILE_PX),
         **_tables(facts),
-        **_texts(layout, shown),
+        **_texts(root, shown),
     )
-    write_atomically(layout.overview, page.encode())
-    return layout.overview
+    path = out or layout.overview
+    write_atomically(path, page.encode())
+    return path
+
+
+def _recipe(layout: Layout) -> Recipe:
+    """The recipe of a dataset whose stages, where it was imported, came to their end."""
+    recipe = Recipe.load(layout.recipe)
+    folders = (layout.pristine, layout.forged)
+    if recipe.imported and not all((folder / MANIFEST).is_file() for folder in folders):
+        raise UserError(unfinished_import(layout.root))
+    return recipe
 
 
 def _family(name: str, rows: pd.DataFrame, shown: Shown, found: heat.Heat | None) -> dict[str, Any]:
@@ -91,9 +110,9 @@ def _tables(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _texts(layout: Layout, shown: Mapping[str, Shown]) -> dict[str, Any]:
+def _texts(root: Path, shown: Mapping[str, Shown]) -> dict[str, Any]:
     """The texts' statistics, and the texts about each record that is shown."""
-    found = texts.read_texts(layout.root)
+    found = texts.read_texts(root)
     ids = {tile.record.record_id for family in shown.values() for tile in family.tiles}
     about: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in found[found["record_id"].isin(ids)].to_dict("records"):

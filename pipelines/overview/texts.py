@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from mmtt.regions import REGIONS
-from mmtt.reports import Report
+from mmtt.reports import Report, tables
 from mmtt.words import cut, words
 
 from ..builds import tuples
@@ -40,7 +40,7 @@ def read_texts(root: Path) -> pd.DataFrame:
     Raises:
         UserError: no Parquet. SchemaError: other columns.
     """
-    rows = tuples(root / "reports" / "reports.parquet", Report, _COLUMNS)
+    rows = [row for path in tables(root) for row in tuples(path, Report, _COLUMNS)]
     return pd.DataFrame(rows, columns=_COLUMNS).sort_values(["record_id", "rank", "report_id"], ignore_index=True)
 
 

@@ -1,16 +1,23 @@
 """Answers: what a curator says of a dataset, in `datasheet.toml`: who made it, under which licence, and why."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from mmtt.errors import UserError
+from mmtt import consent
+from mmtt.errors import UserError, did_you_mean
 from mmtt.licences import Licence
 from mmtt.settings import Section, parse
 
+from .facts import Facts
+from .questions import Question, questions
+
 DATASHEET = "datasheet.toml"
+# What people write into a form that they mean to fill in later.
+_LATER = re.compile(r"\W*(?:todo|tbd|tba|fixme|xxx|to be (?:done|filled in)|(?:more )?information needed)?\W*", re.I)
 
 
 class About(Section):
@@ -24,14 +31,14 @@ class About(Section):
     summary: Annotated[str, Field(min_length=1)]
     licence: Licence
     licence_url: str = ""
-    authors: Annotated[tuple[str, ...], Field(min_length=1)]
+    authors: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
     contact: Annotated[str, Field(min_length=1)]
     removal_contact: str = ""  # where people ask to be taken out; `contact` where empty
     repository: str = ""  # OWNER/NAME on the Hub
     homepage: str = ""
     citation: str = ""
     funding: str = ""
-    unasked: dict[str, str] = Field(default={})
+    unasked: dict[str, Annotated[str, Field(min_length=1)]] = Field(default={})
 
 
 class Answers(Section):
@@ -39,6 +46,19 @@ class Answers(Section):
 
     about: About
     answers: dict[str, str] = Field(default={})
+
+    @field_validator("answers")
+    @classmethod
+    def _codes_are_known(cls, told: dict[str, str]) -> dict[str, str]:
+        for code in told:
+            if code not in questions():
+                raise ValueError(f"'{code}' is no question's code.{did_you_mean(code, questions())}")
+        return told
+
+    def said(self, code: str) -> str:
+        """Return what a person answers to a question; empty where nobody did, or only promised to."""
+        told = self.answers.get(code, "").strip()
+        return "" if _LATER.fullmatch(told) else told
 
 
 def load(root: Path) -> Answers:
@@ -55,3 +75,32 @@ def load(root: Path) -> Answers:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}.") from error
     return parse(Answers, told, str(path))
+
+
+def missing(answers: Answers, facts: Facts) -> list[Question]:
+    """Return the questions that have to be answered for a release and are not, in the order of the datasheet."""
+    return unanswered(answers, people=is_about_people(facts))
+
+
+def unanswered(answers: Answers, *, people: bool = True) -> list[Question]:
+    """Return the questions that only a person can answer and nobody did, in the order of the datasheet.
+
+    Args:
+        answers: what was filled in.
+        people: whether pictures show people; where all faces are drawn, questions about those shown do not arise.
+    """
+
+    def is_open(asked: Question) -> bool:
+        if asked.people and not people:
+            return False
+        told = getattr(answers.about, asked.about).strip() if asked.about else ""
+        return asked.is_for_people and not told and not answers.said(asked.code)
+
+    return [asked for asked in questions().values() if is_open(asked)]
+
+
+def is_about_people(facts: Facts) -> bool:
+    """Whether any picture shows a person, as the words of consent tell."""
+    rows = facts.rows
+    told = [*rows["consent"].unique(), *rows["source_consent"].dropna().unique()]
+    return not all(consent.NOBODY in consent.words(words) for words in told)

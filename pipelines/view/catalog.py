@@ -17,7 +17,7 @@ from mmtt.regions import REGIONS
 from mmtt.samples import Rows
 from mmtt.schema import arrow_schema
 
-from ..builds import KEY, PICTURES, Build, Place
+from ..builds import KEY, PICTURES, Build, Place, named
 from .hits import Hit, Pointer, pointers
 
 MOST_ROWS = 200
@@ -40,7 +40,7 @@ class Catalog:
 
     def __init__(self, root: Path) -> None:
         self.build = Build(root)
-        self.name = root.resolve().name
+        self.name = named(root)
         self.rows = _table(self.build)
         self._at = {
             key: place for place, key in enumerate(zip(self.rows["record_id"], self.rows["variant"], strict=True))

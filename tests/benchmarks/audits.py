@@ -76,12 +76,16 @@ def _recipe(sample: int) -> dict[str, object]:
     }
 
 
-def write_rows(layout: Layout, count: int, rng: np.random.Generator) -> None:
-    """Write a dataset of so many rows, one pristine in eight: each a drawn person in another pose and tint."""
+def write_rows(layout: Layout, count: int, rng: np.random.Generator, px: int = SMALL_PX, **sections: object) -> None:
+    """Write a dataset of so many rows, one pristine in eight: each a drawn person in another pose and tint.
+
+    `sections` are those of the recipe. Nobody is shown, and the consent says so.
+    """
     layout.root.mkdir(parents=True, exist_ok=True)
-    layout.recipe.write_text(yaml.safe_dump(tiny_recipe() | {"audit": {"sample": 20}}), encoding="utf-8")
-    pool = [draw_person(seed, 2 * SMALL_PX).image for seed in range(POOL)]
-    plain, edited = make_record(0, SMALL_PX), make_forged_record(0, SMALL_PX)
+    recipe = tiny_recipe() | {"audit": {"sample": 20}} | sections
+    layout.recipe.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    pool = [draw_person(seed, 2 * px).image for seed in range(POOL)]
+    plain, edited = (replace(make(0, px), consent="nobody") for make in (make_record, make_forged_record))
     pristine = [_pristine(plain, number, pool[number % POOL], rng) for number in range(count // (FORGERIES + 1))]
     _store(layout.pristine, pristine)
     forged = [_forged(edited, target, turn, rng) for target in pristine for turn in range(FORGERIES)]
@@ -96,9 +100,10 @@ def write_rows(layout: Layout, count: int, rng: np.random.Generator) -> None:
 
 
 def _pristine(plain: Record, number: int, person: images.Rgb, rng: np.random.Generator) -> Record:
-    turn = cv2.getRotationMatrix2D((SMALL_PX, SMALL_PX), rng.uniform(-8, 8), rng.uniform(0.42, 0.6))
-    turn[:, 2] += rng.uniform(-4, 4, 2) - SMALL_PX / 2
-    moved = cv2.warpAffine(person, turn, (SMALL_PX, SMALL_PX), borderMode=cv2.BORDER_REFLECT)
+    px = len(person) // 2
+    turn = cv2.getRotationMatrix2D((px, px), rng.uniform(-8, 8), rng.uniform(0.42, 0.6))
+    turn[:, 2] += rng.uniform(-px / 16, px / 16, 2) - px / 2
+    moved = cv2.warpAffine(person, turn, (px, px), borderMode=cv2.BORDER_REFLECT)
     tint = moved.astype(np.float32) * rng.uniform(0.7, 1.2, 3) + rng.normal(0, 3, moved.shape)
     image = images.encode_png(np.clip(tint, 0, 255).astype(np.uint8))
     name = derived_id("bench", number)
@@ -108,9 +113,11 @@ def _pristine(plain: Record, number: int, person: images.Rgb, rng: np.random.Gen
 
 def _forged(edited: Record, target: Record, turn: int, rng: np.random.Generator) -> Record:
     """A forgery in name: a box of the target is another colour."""
-    picture, mask = images.decode_rgb(target.image), np.zeros((SMALL_PX, SMALL_PX), np.uint8)
-    top, left = rng.integers(8, 40, 2)
-    mask[top : top + 14, left : left + 14] = 255
+    picture = images.decode_rgb(target.image)
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    unit = len(mask) // SMALL_PX
+    top, left = unit * rng.integers(8, 40, 2)
+    mask[top : top + 14 * unit, left : left + 14 * unit] = 255
     picture[mask > 0] = 255 - picture[mask > 0] // 2
     image = images.encode_png(picture)
     return replace(

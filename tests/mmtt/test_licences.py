@@ -12,7 +12,7 @@ from mmtt.record import PlanRow, Rejection
 from mmtt.shards import read_table
 from pipelines.ingest import ingest
 from pipelines.plan import plan
-from tests.factories import source_row, tiny_dataset, write_sources
+from tests.factories import TODAY, source_row, tiny_dataset, write_sources
 
 PARTS = ("photo", "donor", "code", "weights")
 ALL = [
@@ -182,7 +182,7 @@ def planned(tmp_path):
         write_sources(tmp_path, rows)
         recipe = Recipe.load(layout.recipe)
         ingest(layout, recipe, serial, silent)
-        done = plan(layout, recipe)
+        done = plan(layout, recipe, TODAY)
         assert read_table(layout.plan / "plan.parquet", PlanRow) == done.rows
         assert read_table(layout.plan / "rejections.parquet", Rejection) == done.rejections
         return done.rows, done.rejections, {record.record_id: record.licence for record in read(layout.pristine)}

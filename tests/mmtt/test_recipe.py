@@ -55,6 +55,7 @@ def test_a_recipe_is_frozen():
         (["forge", "gate", "min_mask_shares"], "min_mask_share"),
         (["forge", "manipulators", 0, "pertarget"], "per_target"),
         (["tolerate", "inges"], "ingest"),
+        (["consent", "minor"], "minors"),
     ],
 )
 def test_a_wrong_key_is_named_with_its_place_and_the_nearest_right_one(keys, nearest):
@@ -73,6 +74,7 @@ def test_a_key_near_to_none_is_answered_with_all_that_fit_there():
         (["ingest", "template"], "ffhq512", "ffhq_512"),
         (["ingest", "finders"], ["sidecars"], "sidecar"),
         (["plan", "splits"], {"trian": 1.0}, "train"),
+        (["consent", "unasked"], "forged", "forge"),
     ],
 )
 def test_a_typo_in_a_word_is_answered_with_the_nearest_one(keys, value, nearest):

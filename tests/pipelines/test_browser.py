@@ -34,7 +34,7 @@ def page(tmp_path_factory) -> Path:
     rows = [audit_row(number, verdict) for number, verdict in enumerate(VERDICTS)]
     told = {"digest": digest_of(layout.root), "variant": "master", "rows": 18, "sampled": 18, "audits": rows}
     layout.audits.write_text(json.dumps(told), encoding="utf-8")
-    return write_overview(layout)
+    return write_overview(layout.root)
 
 
 def audit_row(number: int, verdict: str) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def test_nothing_overflows_nothing_complains_and_forgeries_are_framed(browser, p
 
 @pytest.mark.parametrize("text", [HOSTILE, "W" * 200], ids=["hostile", "long"])
 def test_what_strangers_wrote_runs_nowhere_and_fits_a_phone(browser, tmp_path, text):
-    opened(browser, write_overview(hostile_dataset(tmp_path, text)), 390)
+    opened(browser, write_overview(hostile_dataset(tmp_path, text).root), 390)
     assert browser.get_log("browser") == []
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     assert browser.execute_script(BEYOND) == []

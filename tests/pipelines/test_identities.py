@@ -29,7 +29,7 @@ from pipelines.identities import tell
 from pipelines.ingest import ingest
 from pipelines.neighbours import near_pairs
 from pipelines.plan import plan, require_fresh
-from tests.factories import drawn, source_row, tiny_dataset, write_sources
+from tests.factories import TODAY, drawn, source_row, tiny_dataset, write_sources
 
 HOSTILE = "</figcaption><script>alert('x')</script>\" onerror=\"x"
 NAMED, PHOTOS, SIZE = 9, 12, 64
@@ -332,7 +332,7 @@ def embed(layout, changes=(), shuffle=None):
 
 
 def run(layout):
-    return plan(layout, Recipe.load(layout.recipe))
+    return plan(layout, Recipe.load(layout.recipe), TODAY)
 
 
 def ids(layout):
@@ -435,7 +435,7 @@ def test_a_face_that_would_bridge_two_splits_is_refused_and_told_whom_it_matches
     recipe = Recipe.load(layout.recipe)
     ingest(layout, recipe, serial, silent)
     embed(layout, {PHOTOS: unit(EYE[one] + EYE[other])})
-    after, known = plan(layout, recipe), ids(layout)
+    after, known = plan(layout, recipe, TODAY), ids(layout)
     (refused,) = [row for row in after.rejections if row.code == "bridges_splits"]
     assert refused.record_id == known[PHOTOS]
     assert f"({known[one]} in train, {known[other]} in test)" in refused.detail

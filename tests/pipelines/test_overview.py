@@ -106,7 +106,7 @@ class Tags(HTMLParser):
 
 
 def written(layout: Layout) -> str:
-    return write_overview(layout).read_text(encoding="utf-8")
+    return write_overview(layout.root).read_text(encoding="utf-8")
 
 
 def row_of(page: str, head: str) -> list[str]:
@@ -212,7 +212,7 @@ def test_a_program_that_is_not_installed_is_named_without_words(tmp_path: Path) 
 def test_without_forged_shards_it_says_what_to_run(layout: Layout) -> None:
     (layout.forged / "manifest.json").unlink()
     with pytest.raises(UserError, match="run it"):
-        write_overview(layout)
+        write_overview(layout.root)
     assert not layout.overview.exists()
 
 

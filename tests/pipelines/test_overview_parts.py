@@ -41,7 +41,7 @@ def imported_record(seed: int, **changes: Any) -> Record:
 
 
 def written(layout: Layout) -> str:
-    return write_overview(layout).read_text(encoding="utf-8")
+    return write_overview(layout.root).read_text(encoding="utf-8")
 
 
 def plain(page: str) -> str:
@@ -248,10 +248,10 @@ def test_reports_that_are_no_table_of_ours_are_an_error(layout: Layout) -> None:
     path.parent.mkdir()
     path.write_bytes(b"no table")
     with pytest.raises(UserError, match="cannot be read as Parquet"):
-        write_overview(layout)
+        write_overview(layout.root)
     pd.DataFrame({"text": ["x"]}).to_parquet(path)
     with pytest.raises(SchemaError, match="lacks the column"):
-        write_overview(layout)
+        write_overview(layout.root)
 
 
 def test_provenance_tells_all_that_a_row_knows(tmp_path: Path) -> None:

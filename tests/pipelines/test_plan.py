@@ -25,7 +25,7 @@ from pipelines.identities import tell
 from pipelines.ingest import bucket_of, ingest
 from pipelines.manipulators.recolour import Recolour
 from pipelines.plan import Planned, plan, require_fresh
-from tests.factories import drawn, source_row, tiny_dataset, write_sources
+from tests.factories import TODAY, drawn, source_row, tiny_dataset, write_sources
 from tests.support import stand_in
 
 PHOTOS = 8
@@ -49,7 +49,7 @@ def run_ingest(layout: Layout) -> None:
 
 
 def run(layout: Layout) -> Planned:
-    return plan(layout, Recipe.load(layout.recipe))
+    return plan(layout, Recipe.load(layout.recipe), TODAY)
 
 
 def change(layout: Layout, **sections) -> None:

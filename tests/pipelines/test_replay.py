@@ -28,7 +28,7 @@ from pipelines.forge import forge
 from pipelines.ingest import ingest
 from pipelines.plan import plan
 from pipelines.replay import _elsewhere, _judged, replay
-from tests.factories import build, make_forged_record, source_row, tiny_dataset, write_sources
+from tests.factories import TODAY, build, make_forged_record, source_row, tiny_dataset, write_sources
 
 ROOT = Path(__file__).parents[2]
 TWO_OF_A_KIND = ({"use": "recolour", "name": "faint", "options": {"strength_range": [0.8, 0.8]}},
@@ -371,7 +371,7 @@ def test_an_id_that_cannot_be_replayed_is_told_at_once(copy, which, sentence, mo
         monkeypatch.setattr(learned, "square", lambda *_: 1 / 0)
         for path in copy.forged.glob("learned-*.parquet"):
             path.unlink()
-        plan(copy, Recipe.load(copy.recipe))
+        plan(copy, Recipe.load(copy.recipe), TODAY)
         forge(copy, Recipe.load(copy.recipe), serial, silent)
     with pytest.raises(UserError) as told:
         replay(copy, Recipe.load(copy.recipe), [record_id])

@@ -62,7 +62,7 @@ def test_file_names_with_line_ends_and_unicode_separators_are_names(tmp_path):
         ("file,orign,licence\na,b,c\n", "line 2: 'orign' is not a column. Did you mean 'origin'?"),
         (f"{HEADER}\na,b\n{HEADER}\n", None),  # a short row is for `require_usable`
         (f"{HEADER}\na,b,c,d\n", "line 2 has more fields than the header. Quote a field that holds a comma"),
-        (f"{HEADER},\na,b,c,d\n", "line 2: '' is not a column. Known: consent"),
+        (f"{HEADER},\na,b,c,d\n", "line 2: '' is not a column. Known: age, consent"),
         ("file,origin\na,b\n", "line 2: the column 'licence' is missing"),
         (f"{HEADER}\na,b,c\nx,b,c\na,d,e\n", "line 4: 'a' has a row already. Keep one"),
         (f"{HEADER}\na,b,c\nA,b,c\n", None),
@@ -118,6 +118,17 @@ def test_there_must_be_one_table(tmp_path):
         ({"consent_expiry": "20271231"}, "bad_consent"),
         ({"consent_evidence_sha256": "ab" * 32}, None),
         ({"consent_evidence_sha256": "AB" * 32}, "bad_consent"),
+        ({"consent": "Manipulation, redistribution"}, None),
+        ({"consent": "nobody"}, None),
+        ({"consent": "manipulate"}, "bad_consent"),
+        ({"consent": "none manipulation"}, "bad_consent"),
+        ({"consent": "nobody redistribution"}, "bad_consent"),
+        ({"age": "16"}, None),  # what is done about minors is for the recipe to say
+        ({"age": "34.0"}, None),
+        ({"age": "30-39"}, None),
+        ({"age": "grown up"}, "bad_age"),
+        ({"age": "-3"}, "bad_age"),
+        ({"age": "²"}, "bad_age"),
     ],
 )
 def test_a_row_must_say_enough_to_be_used(changes, code):

@@ -25,7 +25,7 @@ from mmtt.shards import Lookup, Shard, ShardWriter, read_footer
 from pipelines.forge import forge, render_job
 from pipelines.plan import plan
 from pipelines.replay import replay
-from tests.factories import build, source_row, tiny_dataset, write_sources
+from tests.factories import TODAY, build, source_row, tiny_dataset, write_sources
 
 mount("pipelines")
 
@@ -69,12 +69,12 @@ def test_a_plan_made_for_another_recipe_is_not_executed(copy, step):
 
 def test_a_torn_plan_is_drawn_anew_and_torn_splits_are_not(copy):
     recipe = Recipe.load(copy.recipe)
-    before = plan(copy, recipe).rows
+    before = plan(copy, recipe, TODAY).rows
     (copy.plan / "plan.parquet").write_bytes(b"PAR1 torn")
-    assert plan(copy, recipe).rows == before
+    assert plan(copy, recipe, TODAY).rows == before
     (copy.plan / "splits.parquet").write_bytes(b"PAR1 torn")
     with pytest.raises(UserError, match="Restore it, or remove it"):
-        plan(copy, recipe)
+        plan(copy, recipe, TODAY)
 
 
 def test_verify_names_a_stage_that_did_not_end(copy):
@@ -106,7 +106,7 @@ def test_a_rotten_shard_is_made_again(copy):
 
 def test_a_manipulator_cannot_write_to_its_target(finished):
     recipe = Recipe.load(finished.recipe)
-    row = plan(finished, recipe).rows[0]
+    row = plan(finished, recipe, TODAY).rows[0]
     target = Lookup(shard_paths(finished.pristine)).get(row.target_id)
     job = render_job(row, target, None)
     with pytest.raises(ValueError, match="read-only"):

@@ -1,6 +1,6 @@
 """Audits of rights: whose licences a row stands on, what its files say of themselves and of people.
 
-R1 here; R3 and R4, which read files, in `marking`.
+R1 here; R2 in `consent`; R3 and R4, which read files, in `marking`.
 """
 
 from dataclasses import replace
@@ -15,6 +15,8 @@ from mmtt.licences import Part, combine, obligations
 from mmtt.masks import MaskRule
 
 from ..counting import FINE, share_at_fault, why_of
+from .consent import R2
+from .handed_on import other_than
 from .marking import R3, R4
 
 _LICENCES: dict[str, Part] = {
@@ -31,8 +33,8 @@ def judge_licences(evidence: Evidence) -> Finding:
     why = pd.Series([distinct[key] for key in keys.itertuples(index=False, name=None)], rows.index, dtype=object)
     handed_on = why_of(
         rows.index,
-        (_other_than(rows, "target_id", "licence"), "its licence is not that of its target"),
-        (_other_than(rows, "source_id", "source_licence"), "its source_licence is not that of its donor"),
+        (other_than(rows, "target_id", "licence", "licence"), "its licence is not that of its target"),
+        (other_than(rows, "source_id", "source_licence", "licence"), "its source_licence is not that of its donor"),
     )
     why = why.where(why != FINE, handed_on)
     finding = share_at_fault(
@@ -67,13 +69,6 @@ def _words(owed: Any) -> str:
     return ", ".join(owed) or "nothing"
 
 
-def _other_than(rows: pd.DataFrame, link: str, column: str) -> "pd.Series[bool]":
-    """Whether a row has another licence in a column than the pristine row that it names, where that is here."""
-    pristine = rows[rows["manipulation"].isna()].drop_duplicates("record_id").set_index("record_id")["licence"]
-    there = rows[link].map(pristine)
-    return there.notna() & (there != rows[column])
-
-
 def _details(evidence: Evidence) -> dict[str, Any]:
     forged, rows = evidence.forged, evidence.rows
     owed = rows["obligations"].explode().dropna().value_counts()
@@ -99,4 +94,4 @@ R1 = Audit(
     judge=judge_licences,
 )
 
-AUDITS: tuple[Audit, ...] = (R1, R3, R4)
+AUDITS: tuple[Audit, ...] = (R1, R2, R3, R4)

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+from ...marking.words import KEY
 from .. import containers
 
 MOST_TEXT = 1 << 20
@@ -18,7 +19,8 @@ MARKS = ("C2PA", "digital source type", "text")
 REMAINS = ("GPS position", "thumbnail", "serial number or owner", "comment or text", "bytes after the end")
 
 _MARKED = re.compile(
-    rb"forged|deep ?fake|manipulated|synthetic|ai[- ]generated|algorithmicmedia|\bmmtt\b", re.IGNORECASE
+    rb"forged|deep ?fake|manipulated|synthetic|ai[- ]generated|algorithmicmedia|\b%b\b" % re.escape(KEY.encode()),
+    re.IGNORECASE,
 )
 # What an encoder writes of itself is nobody's secret, nor is a resolution, a colour profile, a file's date, or nothing.
 _ENCODER = (

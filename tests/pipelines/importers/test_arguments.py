@@ -26,6 +26,10 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "markup as a licence": (lambda: Rights(licence="LicenseRef-<b>x</b>"), "after LicenseRef- stand only letters"),
     "an endless licence": (lambda: Rights(licence="LicenseRef-" + "x" * 5000), "must have 1 to 200 characters"),
     "a consent with controls": (lambda: Rights(licence="MIT", consent="a\x1b[2J"), "--consent 'a"),
+    "a consent in words of one's own": (
+        lambda: Rights(licence="MIT", consent="redistributon"),
+        "--consent: 'redistributon' is no word of a consent. Did you mean 'redistribution'?",
+    ),
     "a name with controls": (lambda: Told(name="a\x00b"), "--name 'a"),
     "no name": (lambda: Told(name="  "), "--name"),
     "a language of two words": (lambda: Told(name="x", language="en us"), "no BCP 47 tag, such as en"),
@@ -120,7 +124,7 @@ def test_an_import_of_which_all_was_refused_says_so_and_where(tmp_path):
     layout, _ = bring(odd(tmp_path / "in"), tmp_path / "out")
     with pytest.raises(UserError, match=r"all was refused \(4 not_rgb, 1 bad_image\).*/forged/rejections\.parquet"):
         Build(layout.root).rows(())
-    assert "everything that was to be imported was refused, 5 in all" in write_overview(layout).read_text("utf-8")
+    assert "everything that was to be imported was refused, 5 in all" in write_overview(layout.root).read_text("utf-8")
 
 
 def test_an_import_that_did_not_come_to_its_end_is_to_be_run_again(tmp_path):
@@ -129,6 +133,6 @@ def test_an_import_that_did_not_come_to_its_end_is_to_be_run_again(tmp_path):
     for folder in (layout.forged, layout.pristine):
         (folder / MANIFEST).unlink()
     shutil.rmtree(layout.root / "reports")
-    for look in (lambda: Build(layout.root).rows(()), lambda: write_overview(layout)):
+    for look in (lambda: Build(layout.root).rows(()), lambda: write_overview(layout.root)):
         with pytest.raises(UserError, match="has not come to its end: run the same import again"):
             look()

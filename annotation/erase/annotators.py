@@ -6,17 +6,17 @@ First the account, so that nothing more comes; then server, log and reports. Kil
 from collections.abc import Collection
 from pathlib import Path
 
-from . import people
-from .desk import Desk, open_desk
-from .history import tasks
-from .people import enrolment
-from .private import folder
-from .reports import rewrite
-from .server.accounts import StudioAccounts
-from .server.connection import Connection
-from .server.serve import clear_exports
-from .sync.projects import known, marked
-from .sync.studio import Studio
+from .. import people
+from ..desk import Desk, open_desk
+from ..history import tasks
+from ..people import enrolment
+from ..private import folder
+from ..reports import rewrite
+from ..server.accounts import StudioAccounts
+from ..server.connection import Connection
+from ..sync.projects import known, marked
+from ..sync.studio import Studio
+from .server import purge
 
 
 def erase_annotator(
@@ -36,7 +36,7 @@ def erase_annotator(
             erased = erase_texts(desk, studio, pseudonym, user_id)
         with open_desk(directory, write=True) as desk:  # what follows from the log follows anew
             rewrite(desk)
-        clear_exports(folder(directory))
+        purge(folder(directory))
     return erased
 
 
@@ -45,7 +45,7 @@ def erase_texts(desk: Desk, studio: Studio, pseudonym: str, user_id: int | None)
 
     On the server also those that no pull ever saw. Other people's answers about them go as well (verifications quote
     them), and the tasks that show them; projects that are gone are passed over. What a person began and never submitted
-    lies in Label Studio's database until that is rebuilt.
+    goes with those tasks; of tasks that stay it lies in Label Studio's database.
     """
     uids = _written(desk, pseudonym)
     shown = {key for key, facts in tasks(desk.log).items() if uids & {facts["about"], *facts["quotes"]}}

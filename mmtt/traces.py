@@ -1,0 +1,250 @@
+"""Traces: a search of every file below a folder for words that must not be there, through whatever packs them.
+
+Raw bytes of each file, its name, the decoded columns of Parquet files (their pages are compressed), the cells of SQLite
+files (long ones are cut into pages), and what is inside gzip and zip files.
+"""
+
+import gzip
+import os
+import sqlite3
+import zipfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmtt.removal import Trace
+
+_BLOCK = 1 << 24  # bytes that are searched at once
+_UNPACKED = 1 << 32  # a packed file is read this far
+_SURE = 8  # shorter words are met in pictures by chance
+_HEX = np.zeros(256, bool)
+_HEX[list(b"0123456789abcdef")] = True
+_LEAST_HEX = 16
+_PLAIN = {"PLAIN", "RLE", "BIT_PACKED", "RLE_DICTIONARY", "PLAIN_DICTIONARY"}
+_PICTURES = (b"PAR1", b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
+
+
+class Needles:
+    """Words to be found in bytes, each with the name of its kind. A word is met where no letter or digit touches it."""
+
+    def __init__(self, needles: Mapping[bytes, str]) -> None:
+        hexes = {word: kind for word, kind in needles.items() if len(word) >= _LEAST_HEX and _is_hex(word)}
+        self._hexes = hexes
+        self._lengths = sorted({len(word) for word in hexes})
+        self._words = {word: kind for word, kind in needles.items() if word not in hexes}
+        self.longest = max(map(len, needles), default=0)
+
+    def met(self, data: bytes, *, first: bool = True, last: bool = True, sure: bool = False) -> set[str]:
+        """Return the kinds of the words in a piece of bytes.
+
+        Args:
+            data: the piece.
+            first: whether nothing comes before it; else a word that touches that end is left for another piece.
+            last: whether nothing comes behind it.
+            sure: whether short words are passed over.
+        """
+        kinds = self._met_hexes(data)
+        for word, kind in self._words.items():
+            if kind not in kinds and not (sure and len(word) < _SURE) and _stands(word, data, first, last):
+                kinds.add(kind)
+        return kinds
+
+    def _met_hexes(self, data: bytes) -> set[str]:
+        kinds: set[str] = set()
+        if not self._hexes:
+            return kinds
+        ok = _HEX[np.frombuffer(data, np.uint8)]
+        for shift in (1, 2, 4, 8):  # runs of 2, 4, 8, then 16 digits
+            ok = ok[:-shift] & ok[shift:]
+        for start in np.flatnonzero(ok).tolist():
+            for length in self._lengths:
+                kind = self._hexes.get(data[start : start + length])
+                if kind is not None:
+                    kinds.add(kind)
+        return kinds
+
+
+def _is_hex(word: bytes) -> bool:
+    return bool(_HEX[np.frombuffer(word, np.uint8)].all())
+
+
+def _stands(word: bytes, data: bytes, first: bool, last: bool) -> bool:
+    """Whether a word is there as a word: `person 1` is not met in `person 12`."""
+    at = data.find(word)
+    while at >= 0:
+        end = at + len(word)
+        before = data[at - 1 : at] if at else (b"" if first else None)
+        after = data[end : end + 1] if end < len(data) else (b"" if last else None)
+        if (
+            before is not None
+            and after is not None
+            and not _touches(before, word[:1])
+            and not _touches(word[-1:], after)
+        ):
+            return True
+        at = data.find(word, at + 1)
+    return False
+
+
+def _touches(left: bytes, right: bytes) -> bool:
+    return left.isalnum() and right.isalnum()
+
+
+def search(
+    root: Path, needles: Mapping[bytes, str], spared: Mapping[str, Collection[str]] | None = None
+) -> list[Trace]:
+    """Return what every file below a folder, and its name, holds of some words; a trace for each file and kind.
+
+    Links are not followed, but `root` may be one.
+
+    Args:
+        root: the folder; nothing is found where there is none.
+        needles: words, each with the name of its kind.
+        spared: kinds that a file may hold, by its path below the folder with `/`.
+    """
+    wanted, found = Needles(needles), []
+    for path in _files(root):
+        name = path.relative_to(root).as_posix()
+        allowed = (spared or {}).get(name, ())
+        shown = {f"{kind} in its name" for kind in wanted.met(os.fsencode(name))}
+        found += [Trace(name, kind) for kind in sorted(shown | (_in_file(path, wanted) - set(allowed)))]
+    return found
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(root):
+        folders.sort()
+        for name in sorted([*files, *(name for name in folders if os.path.islink(os.path.join(parent, name)))]):
+            yield Path(parent, name)
+        if not files and not folders:
+            yield Path(parent)  # an empty folder still has a name
+
+
+def _in_file(path: Path, needles: Needles) -> set[str]:
+    if path.is_symlink():
+        return needles.met(os.fsencode(path.readlink()))
+    if not path.is_file():
+        return set()
+    try:
+        with path.open("rb") as handle:
+            start = handle.read(16)
+            handle.seek(0)
+            kinds = _in_stream(handle, needles, start.startswith(_PICTURES))
+        return kinds | _unpacked(path, start, needles)
+    except OSError as error:
+        return {f"cannot be read ({error.strerror})"}
+
+
+def _in_stream(
+    handle: gzip.GzipFile | IO[bytes], needles: Needles, sure: bool = False, most: int | None = None
+) -> set[str]:
+    """Search a file block by block; what ends a block begins the next, so that nothing is cut."""
+    kinds: set[str] = set()
+    tail, read = b"", 0
+    block = handle.read(_BLOCK)
+    while block:
+        read += len(block)
+        following = handle.read(_BLOCK)
+        kinds |= needles.met(tail + block, first=not tail, last=not following, sure=sure)
+        tail = (tail + block)[-needles.longest - 1 :]
+        if most is not None and read > most and following:
+            return kinds | {"is too large to be searched to its end"}
+        block = following
+    return kinds
+
+
+def _unpacked(path: Path, start: bytes, needles: Needles) -> set[str]:
+    if start.startswith(b"PAR1"):
+        return _in_texts(_parquet_texts(path), needles)
+    if start.startswith(b"SQLite format 3\0"):
+        return _in_texts(_sqlite_texts(path), needles)
+    try:
+        if start.startswith(b"\x1f\x8b"):
+            with gzip.open(path) as handle:
+                return _in_stream(handle, needles, most=_UNPACKED)
+        if start.startswith(b"PK\x03\x04"):
+            return _in_zip(path, needles)
+    except (OSError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError) as error:
+        return {f"cannot be unpacked ({type(error).__name__})"}
+    return set()
+
+
+def _in_zip(path: Path, needles: Needles) -> set[str]:
+    kinds: set[str] = set()
+    with zipfile.ZipFile(path) as packed:
+        for item in packed.infolist():
+            kinds |= needles.met(os.fsencode(item.filename))
+            with packed.open(item) as handle:
+                kinds |= _in_stream(handle, needles, most=_UNPACKED)
+    return kinds
+
+
+def _in_texts(texts: Iterable[list[bytes]], needles: Needles) -> set[str]:
+    kinds: set[str] = set()
+    for group in texts:
+        kinds |= needles.met(b"\n".join(group))
+    return kinds
+
+
+def _parquet_texts(path: Path) -> Iterator[list[bytes]]:
+    """Yield the values of each column chunk whose bytes do not lie open in the file."""
+    with suppress(pa.ArrowException, OSError), closing(pq.ParquetFile(path, pre_buffer=False)) as file:
+        for group in range(file.num_row_groups):
+            packed = [name for name, column in _chunks(file, group) if not _lies_open(column)]
+            if packed:
+                yield from _values(file.read_row_group(group, columns=packed, use_threads=False))
+
+
+def _chunks(file: pq.ParquetFile, group: int) -> Iterator[tuple[str, Any]]:
+    described = file.metadata.row_group(group)
+    for number in range(described.num_columns):
+        column = described.column(number)
+        if column.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"):
+            yield column.path_in_schema, column
+
+
+def _lies_open(column: Any) -> bool:
+    return column.compression == "UNCOMPRESSED" and set(column.encodings) <= _PLAIN
+
+
+def _values(table: pa.Table) -> Iterator[list[bytes]]:
+    for column in table.columns:
+        for chunk in column.chunks:
+            yield [_encoded(value) for value in _leaves(chunk).to_pylist() if value is not None]
+
+
+def _leaves(array: pa.Array) -> pa.Array:
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return _leaves(array.dictionary_decode())
+    if pa.types.is_struct(kind):
+        parts = [part.cast(pa.large_binary()) for part in map(_leaves, array.flatten()) if _is_text(part.type)]
+        return pa.concat_arrays([pa.array([], pa.large_binary()), *parts])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _leaves(array.flatten())
+    return array
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+    return any(test(kind) for test in tests)
+
+
+def _encoded(value: Any) -> bytes:
+    return bytes(value) if isinstance(value, bytes | bytearray) else str(value).encode("utf-8", "surrogatepass")
+
+
+def _sqlite_texts(path: Path) -> Iterator[list[bytes]]:
+    """Yield the cells of each row; the file is not written to, nor is anything beside it."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)) as base:
+        base.text_factory = bytes
+        names = [name.decode() for (name,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for name in names:
+            quoted = name.replace('"', '""')
+            for row in base.execute(f'SELECT * FROM "{quoted}"'):
+                yield [_encoded(cell) for cell in row if cell is not None]

@@ -1,0 +1,207 @@
+"""Plan: what publishing a release would change on the Hub, decided before anything is changed."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from mmtt.errors import UserError
+from mmtt.files import file_sha256
+from mmtt.release import CHECKSUMS, Release, Version, checksums, read_checksums
+
+from .hub import MAIN, Remote, RemoteFile
+
+State = Literal["new", "merged", "published"]
+Gate = Literal["manual", "auto", "off"]
+
+
+class Staged:
+    """A release on the disk that is what its checksums say.
+
+    Raises:
+        UserError: it is no release, or a file is not what it was when it was made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.release = Release.load(folder)
+        self.version = Version.parse(self.release.version)
+        found, listed = checksums(folder), read_checksums(folder)
+        wrong = sorted(name for name in found.keys() | listed.keys() if found.get(name) != listed.get(name))
+        if wrong:
+            raise UserError(
+                f"{folder} is not what its {CHECKSUMS} says: {several(wrong)}. Delete it and make it again."
+            )
+        self.sha256 = {**found, CHECKSUMS: file_sha256(folder / CHECKSUMS)}
+
+    @property
+    def tag(self) -> str:
+        """The tag that the release gets."""
+        return f"v{self.version}"
+
+    @property
+    def branch(self) -> str:
+        """The branch that it is uploaded to."""
+        return f"release-{self.version}"
+
+    @property
+    def title(self) -> str:
+        """Title of the commits on that branch, by which they are known to be ours."""
+        return f"Upload release {self.version}"
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file."""
+        return {path: (self.folder / path).stat().st_size for path in self.sha256}
+
+    def is_same(self, path: str, remote: RemoteFile | None) -> bool:
+        """Whether a file on the Hub has the bytes of the one here."""
+        if remote is None or path not in self.sha256 or remote.size != self.sizes[path]:
+            return False
+        if remote.sha256 is not None:
+            return remote.sha256 == self.sha256[path]
+        data = (self.folder / path).read_bytes()
+        return remote.blob == hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+    def differing(self, tree: Mapping[str, RemoteFile]) -> list[str]:
+        """Return which files are not on the Hub, or are others there."""
+        return sorted(path for path in self.sha256 if not self.is_same(path, tree.get(path)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be done. base: the commit of `main` that it follows. state: `merged` where only the tag is missing.
+
+    private, gated: what the repository is to be; None where that stays as it is.
+    foreign: what somebody changed on `main` since the newest version.
+    """
+
+    repo: str
+    version: str
+    state: State = "new"
+    base: str | None = None
+    new: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    bytes: int = 0
+    private: bool | None = None
+    gated: Gate | None = None
+    branches: frozenset[str] = field(default=frozenset())
+
+    @property
+    def creates(self) -> bool:
+        """Whether there is no such repository yet."""
+        return self.base is None
+
+    def lines(self) -> list[str]:
+        """Return the plan as lines for a person."""
+        if self.state == "published":
+            return [f"{self.repo} has v{self.version} already, with the same content: nothing to do"]
+        told = [f"make {self.repo}{' (private)' if self.private else ''}"] if self.creates else []
+        told += [f"set access to: {self.gated}"] if self.gated else []
+        told += [f"new: {path}" for path in self.new] + [f"changed: {path}" for path in self.changed]
+        told += [f"deleted: {path}" for path in self.gone]
+        told += [f"overwritten, though changed on {MAIN} by somebody: {path}" for path in self.foreign]
+        sent = f"{len(self.new)} new, {len(self.changed)} changed ({self.bytes / 1e6:.1f} MB)"
+        counts = f"{sent}, {len(self.kept)} kept, {len(self.gone)} deleted"
+        return [*told, counts, f"then one commit on {MAIN}, and the tag v{self.version}"]
+
+
+def several(names: list[str]) -> str:
+    """Return a few names, and how many more there are."""
+    shown = ", ".join(names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+
+
+def plan(staged: Staged, remote: Remote, *, private: bool = False, gated: Gate | None = None) -> Plan:
+    """Compare a release with the repository.
+
+    Args:
+        staged: the release.
+        remote: the repository.
+        private: whether it is to be private; a repository that is stays so.
+        gated: who is let in; None keeps the gate that there is, and sets `manual` where there is none.
+
+    Raises:
+        UserError: the version, or a newer one, is already there with other content; a branch of that name is not ours.
+    """
+    info = remote.info()
+    if info is None:
+        files = tuple(sorted(staged.sha256))
+        told = {"new": files, "bytes": sum(staged.sizes.values()), "private": private, "gated": gated or "manual"}
+        return Plan(repo=remote.repo, version=str(staged.version), **told)
+    refs, main = remote.refs(), remote.tree(MAIN)
+    published = _published(refs.tags)
+    settings = _settings(info, private, gated)
+    about = {
+        "repo": remote.repo,
+        "version": str(staged.version),
+        "base": info.sha,
+        "branches": frozenset(refs.branches),
+    }
+    if staged.tag in refs.tags:
+        _require_same(staged, remote)
+        return Plan(**about, state="published")
+    if published and published[-1] > staged.version:
+        raise UserError(f"{remote.repo} already has v{published[-1]}, which is newer than {staged.version}.")
+    if staged.branch in refs.branches:
+        _require_ours(staged, remote)
+    changes = _changes(staged, main)
+    if not changes["new"] and not changes["changed"] and not changes["gone"]:
+        return Plan(**about, state="merged", **changes, **settings)
+    before = remote.tree(f"v{published[-1]}") if published else {}
+    foreign = tuple(sorted(path for path in main.keys() | before.keys() if main.get(path) != before.get(path)))
+    return Plan(**about, **changes, **settings, foreign=foreign)
+
+
+def _changes(staged: Staged, main: Mapping[str, RemoteFile]) -> dict[str, Any]:
+    differing = staged.differing(main)
+    return {
+        "new": tuple(path for path in differing if path not in main),
+        "changed": tuple(path for path in differing if path in main),
+        "kept": tuple(sorted(staged.sha256.keys() - set(differing))),
+        "gone": tuple(sorted(main.keys() - staged.sha256.keys())),
+        "bytes": sum(staged.sizes[path] for path in differing),
+    }
+
+
+def _settings(info: Any, private: bool, gated: Gate | None) -> dict[str, Any]:
+    now: Gate = info.gated or "off"
+    wanted = gated or ("manual" if now == "off" else now)
+    return {"private": True if private and not info.private else None, "gated": wanted if wanted != now else None}
+
+
+def _published(tags: Mapping[str, str]) -> list[Version]:
+    """Return the versions that tags name, oldest first."""
+    found = []
+    for tag in tags:
+        try:
+            found.append(Version.parse(tag.removeprefix("v")))
+        except UserError:  # a tag of somebody else's
+            continue
+    return sorted(found)
+
+
+def _require_same(staged: Staged, remote: Remote) -> None:
+    tree = remote.tree(staged.tag)
+    differing = sorted({*staged.differing(tree), *(tree.keys() - staged.sha256.keys())})
+    if differing:
+        raise UserError(
+            f"{remote.repo} has {staged.tag} already, with other content: {several(differing)}. "
+            "A published version never changes: release the next one."
+        )
+
+
+def _require_ours(staged: Staged, remote: Remote) -> None:
+    """Refuse a branch with commits that this command did not make: it would be overwritten and deleted."""
+    known = {commit for commit, _ in remote.commits(MAIN)}
+    added = [(commit, title) for commit, title in remote.commits(staged.branch) if commit not in known]
+    if any(not title.startswith(staged.title) for _, title in added):
+        raise UserError(
+            f"The branch {staged.branch} of {remote.repo} holds commits that are not of this upload. "
+            "Rename or delete it there, then publish again."
+        )

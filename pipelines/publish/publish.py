@@ -1,0 +1,118 @@
+"""Publish: branch, upload, verify, one commit on `main`, tag.
+
+Readers of `main` see the version before or the new one: the bytes are on a branch before the one commit that names
+them. Killed anywhere and run again it goes on, since each step looks at what is there:
+
+    no tag, `main` as before   the branch is made or taken up, what it lacks is uploaded
+    no tag, `main` is ours     the tag
+    tag                        the branch goes; with other content: refused
+"""
+
+from collections.abc import Callable
+
+from mmtt.errors import UserError
+
+from .hub import KIND, MAIN, Remote
+from .plan import Gate, Plan, Staged, plan, several
+
+Say = Callable[[str], object]
+
+
+def publish(
+    staged: Staged,
+    remote: Remote,
+    *,
+    private: bool = False,
+    gated: Gate | None = None,
+    replace: bool = False,
+    dry_run: bool = False,
+    say: Say = print,
+) -> Plan:
+    """Publish a release; return what was planned, and is now done unless it was a dry run.
+
+    Args:
+        staged: the release. Whether its records may be published is not asked here.
+        remote: where to.
+        private: see `plan`.
+        gated: see `plan`.
+        replace: whether what somebody changed on `main` may be overwritten.
+        dry_run: whether to change nothing.
+        say: is told each line of the plan, then each step.
+
+    Raises:
+        UserError: no token or a wrong one, no rights, no space, what `plan` refuses, `main` changed by somebody. Then
+            `main` is as it was.
+    """
+    remote.account()
+    planned = plan(staged, remote, private=private, gated=gated)
+    for line in planned.lines():
+        say(line)
+    if planned.foreign and not replace:
+        raise UserError(
+            f"'{MAIN}' of {remote.repo} was changed since the newest version: {several([*planned.foreign])}. Bring "
+            "the change into the dataset and release again, or publish with --replace to overwrite it."
+        )
+    if not dry_run:
+        _prepare(remote, planned)
+        if planned.state == "new":
+            _merge(staged, remote, planned, say)
+        _finish(staged, remote, planned, say)
+    return planned
+
+
+def _prepare(remote: Remote, planned: Plan) -> None:
+    """Make the repository and close its gate, before there is anything in it."""
+    if planned.creates:
+        remote.create(bool(planned.private))
+    settings = {"gated": {"off": False}.get(planned.gated, planned.gated)} if planned.gated else {}
+    if planned.private and not planned.creates:
+        settings["private"] = True
+    if settings:
+        remote.configure(**settings)
+
+
+def _merge(staged: Staged, remote: Remote, planned: Plan, say: Say) -> None:
+    from huggingface_hub import CommitOperationCopy, CommitOperationDelete
+
+    base = planned.base or remote.refs().branches[MAIN]
+    if staged.branch not in planned.branches:
+        with remote.said("to make a branch"):
+            remote.api.create_branch(remote.repo, repo_type=KIND, branch=staged.branch, revision=base)
+    sent = [*planned.new, *planned.changed]
+    say(f"uploading {len(sent)} files to the branch {staged.branch}")
+    if sent:
+        remote.upload(staged.folder, sent, staged.branch, staged.title)
+    _verify(staged, remote, staged.branch, sent)
+    say(f"one commit on {MAIN}")
+    # Copied there from the branch: what was verified is what is published.
+    copies = [CommitOperationCopy(path, path, src_revision=staged.branch) for path in sent]
+    with remote.said("to commit"):
+        remote.api.create_commit(
+            remote.repo,
+            repo_type=KIND,
+            operations=[*copies, *(CommitOperationDelete(path) for path in planned.gone)],
+            commit_message=f"Release {staged.version}",
+            revision=MAIN,
+            parent_commit=base,
+        )
+
+
+def _verify(staged: Staged, remote: Remote, revision: str, paths: list[str]) -> None:
+    tree = remote.tree(revision)
+    wrong = [path for path in paths if not staged.is_same(path, tree.get(path))]
+    if wrong:
+        raise UserError(
+            f"On the Hub {several(wrong)} is not what was uploaded; {MAIN} is as it was. "
+            "Run the command again: it is uploaded anew."
+        )
+
+
+def _finish(staged: Staged, remote: Remote, planned: Plan, say: Say) -> None:
+    if planned.state != "published":
+        _verify(staged, remote, MAIN, sorted(staged.sha256))
+        say(f"tag {staged.tag}")
+        with remote.said("to tag"):
+            remote.api.create_tag(remote.repo, repo_type=KIND, tag=staged.tag, revision=MAIN, exist_ok=True)
+    if staged.branch in remote.refs().branches:
+        with remote.said("to delete the branch"):
+            remote.api.delete_branch(remote.repo, repo_type=KIND, branch=staged.branch)

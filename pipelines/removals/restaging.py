@@ -1,0 +1,110 @@
+"""Restaging: the next version of a dataset that was released, without those who left; older staged folders go."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import date
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+
+from mmtt.errors import UserError
+from mmtt.executors import Executor
+from mmtt.files import write_atomically
+from mmtt.layout import Layout
+from mmtt.progress import Progress
+from mmtt.recipe import Recipe
+from mmtt.release import MARKED, REMOVED, Release, Version, read_removed
+from mmtt.removal import Removal, Step
+
+from ..release import answers, history, staging
+from ..release.draft import draft
+from . import rows
+
+_GONE = ".gone"
+_NOTICES = "notices"
+Mark = Callable[[Path, Path | None], object]
+
+
+def is_marked(root: Path) -> bool:
+    """Whether the newest release has marked pictures, so that the next needs a certificate and a key."""
+    found = history.releases(root)
+    return bool(found) and (found[max(found)] / MARKED).is_dir()
+
+
+def restage(
+    directory: Path,
+    removal: Removal,
+    on: date,
+    executor: Executor,
+    progress: Callable[[str], Progress],
+    mark: Mark | None = None,
+) -> Sequence[Step]:
+    """Stage the next version where the newest release holds any of the records, then remove all that do.
+
+    Raises:
+        UserError: the next version cannot be staged; what is released stays until it can.
+    """
+    layout, steps = Layout(directory), []
+    found, stale = history.releases(directory), rows.holding(directory, removal)
+    if found and found[max(found)] in stale:
+        recipe = Recipe.load(layout.recipe)
+        try:
+            version = _next(layout, recipe, max(found), on, marked=mark is not None)
+            made = staging.release(layout, recipe, version, on, executor, progress, mark)
+        except UserError as error:
+            hint = f"Mend that, then `mmtt forget apply {directory}` goes on"
+            raise UserError(f"All else is done, but the next release cannot be staged: {error} {hint}.") from error
+        steps.append(Step(f"releases/{version}", f"is staged; `mmtt publish {directory} --version {version} …`"))
+        steps.append(_notify(layout, made.folder))
+    for folder in stale:
+        _remove(folder)
+        steps.append(Step(f"releases/{folder.name}", "the folder is gone"))
+    return steps
+
+
+def _next(layout: Layout, recipe: Recipe, last: Version, on: date, *, marked: bool) -> Version:
+    """The least version that what changed since the last asks for: the dataset may have grown, too."""
+    patch = last._replace(patch=last.patch + 1)
+    faults = []
+    for version in (patch, Version(last.major, last.minor + 1, 0), Version(last.major + 1, 0, 0)):
+        try:
+            draft(layout, recipe, version, on, marked=marked)
+        except UserError as error:
+            faults.append(error)
+        else:
+            return version
+    raise faults[0]
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, under a name that tells, after a kill, that it is to go."""
+    if not folder.name.startswith("."):
+        folder = folder.rename(folder.with_name(f".{folder.name}{_GONE}"))
+    shutil.rmtree(folder)
+
+
+def _notify(layout: Layout, folder: Path) -> Step:
+    """Write what is to be told to everybody who has a copy; it names nobody."""
+    text = notice(folder, answers.load(layout.root))
+    path = layout.lineage.parent / _NOTICES / f"{folder.name}.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text.encode())
+    where = path.relative_to(layout.root).as_posix()
+    return Step(where, "is what everybody who has a copy is to be told; send it to those who were let in")
+
+
+def notice(folder: Path, told: answers.Answers) -> str:
+    """Return the notice for whoever has a copy of an earlier release: Markdown."""
+    release, about = Release.load(folder), told.about
+    removed = [stone for stone in read_removed(folder / REMOVED) if stone.version == release.version]
+    package = (__package__ or "pipelines.removals").rpartition(".")[0]
+    source = (files(package) / "templates" / "notice.md.j2").read_text(encoding="utf-8")
+    page = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    return page.from_string(source).render(
+        title=" ".join(about.title.split()),
+        release=release,
+        count=len(removed),
+        repository=about.repository,
+        contact=about.removal_contact or about.contact,
+    )
