@@ -3,7 +3,7 @@
 import json
 from datetime import date
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -50,7 +50,12 @@ def publish(
     layout = locate(directory)
     staged = Staged(layout.root / RELEASES / str(Version.parse(version)))
     require_publishable(layout.root, staged.folder, date.today())
-    told = {"private": private, "gated": gated.value if gated else None, "replace": replace, "dry_run": dry_run}
+    told: dict[str, Any] = {
+        "private": private,
+        "gated": gated.value if gated else None,
+        "replace": replace,
+        "dry_run": dry_run,
+    }
     done = run(staged, Remote(repo), **told, say=lambda line: typer.echo(printable(line), err=as_json))
     if as_json:
         counts = {name: len(getattr(done, name)) for name in ("new", "changed", "kept", "gone")}

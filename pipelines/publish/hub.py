@@ -95,14 +95,12 @@ class Remote:
 
     def tree(self, revision: str) -> dict[str, RemoteFile]:
         """Return the files of a revision by path; those that git keeps for itself are left out."""
+        from huggingface_hub.hf_api import RepoFile
+
         with self.said("to list its files"):
             listed = list(self.api.list_repo_tree(self.repo, recursive=True, revision=revision, repo_type=KIND))
-        files = {item.path: item for item in listed if hasattr(item, "blob_id")}
-        return {
-            path: RemoteFile(item.lfs.size if item.lfs else item.size, item.lfs and item.lfs.sha256, item.blob_id)
-            for path, item in files.items()
-            if path != ".gitattributes"
-        }
+        files = [item for item in listed if isinstance(item, RepoFile) and item.path != ".gitattributes"]
+        return {item.path: RemoteFile(item.size, item.lfs.sha256 if item.lfs else None, item.blob_id) for item in files}
 
     def commits(self, revision: str) -> list[tuple[str, str]]:
         """Return id and title of each commit that leads to a revision, newest first."""

@@ -132,7 +132,12 @@ def plan(staged: Staged, remote: Remote, *, private: bool = False, gated: Gate |
     info = remote.info()
     if info is None:
         files = tuple(sorted(staged.sha256))
-        told = {"new": files, "bytes": sum(staged.sizes.values()), "private": private, "gated": gated or "manual"}
+        told: dict[str, Any] = {
+            "new": files,
+            "bytes": sum(staged.sizes.values()),
+            "private": private,
+            "gated": gated or "manual",
+        }
         return Plan(repo=remote.repo, version=str(staged.version), **told)
     refs, main = remote.refs(), remote.tree(MAIN)
     published = _published(refs.tags)

@@ -12,10 +12,11 @@ from .hub import MAIN, Remote, RemoteFile
 
 
 class Verified(NamedTuple):
-    """What a version holds. faults: (path, what is wrong); none where it is whole."""
+    """What a version holds: files and records. wrong: (path, what is wrong); empty where it is whole."""
 
+    files: int
     rows: int
-    faults: list[tuple[str, str]]
+    wrong: list[tuple[str, str]]
 
 
 def verify_remote(repo: str, revision: str | None = None) -> Verified:
@@ -39,8 +40,8 @@ def verify_remote(repo: str, revision: str | None = None) -> Verified:
         listed = read_checksums(folder)
     with remote.fetched(f"{DATA}/{MANIFEST}", at) as folder:
         manifest = Manifest.load(folder / DATA)
-    faults = [*_differing(remote, at, tree, listed), *_contradicting(manifest, listed)]
-    return Verified(manifest.rows, faults)
+    wrong = [*_differing(remote, at, tree, listed), *_contradicting(manifest, listed)]
+    return Verified(len(tree), manifest.rows, wrong)
 
 
 def _differing(

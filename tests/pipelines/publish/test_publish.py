@@ -67,7 +67,7 @@ def test_a_published_release_is_on_main_tagged_and_behind_a_gate(server, folder)
     assert set(digests(server)) == {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert repo.tags == {"v1.0.0": repo.head} and set(repo.branches) == {"main"} and repo.gated == "manual"
     assert [commit.title for commit in repo.history("main")] == ["Release 1.0.0", "initial commit"]
-    assert verify_remote(REPO, "v1.0.0").faults == []
+    assert verify_remote(REPO, "v1.0.0").wrong == []
 
 
 def test_the_gate_is_closed_before_anything_is_uploaded(server, folder):
@@ -143,7 +143,7 @@ def test_what_somebody_changed_on_main_is_not_overwritten_unasked(server, folder
         send(after)
     assert repo.read("main", "README.md") == b"by hand" and set(repo.branches) == {"main"}
     send(after, replace=True)
-    assert verify_remote(REPO).faults == []
+    assert verify_remote(REPO).wrong == []
 
 
 def test_main_that_changes_during_the_upload_is_left_as_it_is(server, folder):
@@ -161,7 +161,7 @@ def test_main_that_changes_during_the_upload_is_left_as_it_is(server, folder):
     with pytest.raises(UserError, match=r"note\.txt"):
         send(after)
     send(after, replace=True)
-    assert verify_remote(REPO).faults == [] and "note.txt" not in digests(server)
+    assert verify_remote(REPO).wrong == [] and "note.txt" not in digests(server)
 
 
 def test_a_branch_with_commits_of_others_is_not_touched(server, folder):
@@ -191,7 +191,7 @@ def test_a_rotten_upload_is_found_before_main_sees_it(server, folder, monkeypatc
     assert digests(server) == {} and server.repo(REPO).tags == {}
     monkeypatch.setattr(Remote, "upload", upload)
     send(folder)
-    assert verify_remote(REPO).faults == []
+    assert verify_remote(REPO).wrong == []
 
 
 def test_a_large_file_of_the_same_size_and_another_digest_is_another_file(folder):
@@ -233,7 +233,7 @@ def test_whatever_call_fails_main_is_whole_and_the_same_command_completes(server
         assert digests(server) == before or set(digests(server)) == whole
     server.expect()
     send(after, name, **gate)
-    assert verify_remote(name, "v1.1.0").faults == [] and set(server.repo(name).branches) == {"main"}
+    assert verify_remote(name, "v1.1.0").wrong == [] and set(server.repo(name).branches) == {"main"}
 
 
 @pytest.mark.parametrize("status", [402, 413, 507])
@@ -247,7 +247,7 @@ def test_no_space_is_one_sentence(server, folder, status):
 def test_a_line_that_breaks_is_mended_without_being_asked(server, folder):
     server.expect(Fault("PUT", "/lfs/", "die", times=1))
     send(folder)
-    assert verify_remote(REPO).faults == [] and server.faults[0].hits > 1
+    assert verify_remote(REPO).wrong == [] and server.faults[0].hits > 1
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_an_upload_killed_in_the_middle_goes_on_and_ends_with_the_same_digests(s
     server.requests.clear()
     send(folder)
     sent = {path.rsplit("/", 1)[-1] for method, path in server.requests if method == "PUT" and path.startswith("/lfs/")}
-    assert not sent & kept and verify_remote(REPO, "v1.0.0").faults == []
+    assert not sent & kept and verify_remote(REPO, "v1.0.0").wrong == []
     local = Staged(folder).sha256
     large = {path: sha256 for path, sha256 in digests(server).items() if path.endswith(".parquet")}
     assert large == {path: local[path] for path in large} and len(large) == 8
@@ -387,7 +387,7 @@ def test_a_gated_release_is_not_read_by_a_stranger(server, folder, monkeypatch):
     with pytest.raises(UserError):
         verify_remote(REPO)
     server.repo(REPO).requests["accepted"].append("stranger")
-    assert verify_remote(REPO).faults == []
+    assert verify_remote(REPO).wrong == []
 
 
 def test_verifying_names_what_differs_on_the_hub(server, folder):
@@ -396,7 +396,7 @@ def test_verifying_names_what_differs_on_the_hub(server, folder):
     tree = repo.put(repo.put(repo.at("main").tree, "README.md", b"x"), "more.txt", b"y")
     tree.pop("overview.html")
     repo.commit("refs/heads/main", tree, "edit")
-    assert {path for path, _ in verify_remote(REPO).faults} == {"README.md", "more.txt", "overview.html"}
+    assert {path for path, _ in verify_remote(REPO).wrong} == {"README.md", "more.txt", "overview.html"}
     tree.pop("data/manifest.json")
     repo.commit("refs/heads/main", tree, "edit")
     with pytest.raises(UserError, match="no release was published"):
@@ -411,4 +411,4 @@ def test_a_manifest_that_lists_other_shards_than_the_checksums_is_told(folder):
     manifest.write_text(manifest.read_text().replace(Staged(folder).sha256[f"data/{TRAIN}.parquet"], "0" * 64))
     (folder / "SHA256SUMS").write_text(write_checksums(checksums(folder)))
     send(folder)
-    assert [path for path, _ in verify_remote(REPO).faults] == [f"data/{TRAIN}.parquet"]
+    assert [path for path, _ in verify_remote(REPO).wrong] == [f"data/{TRAIN}.parquet"]

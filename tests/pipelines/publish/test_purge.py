@@ -74,7 +74,7 @@ def test_a_record_is_found_in_every_old_version_before_and_in_none_after(removal
     repo = removal.server.repo(REPO)
     assert repo.tags == {"v1.1.1": repo.head} and set(repo.branches) == {"main"}
     assert len(list(repo.history("main"))) == 1 and removal.old not in repo.commits
-    assert verify_remote(REPO, "v1.1.1").faults == []
+    assert verify_remote(REPO, "v1.1.1").wrong == []
 
 
 def test_what_other_people_need_stays(removal):
@@ -114,7 +114,7 @@ def test_whatever_step_fails_the_next_run_completes(removal, method, path, how):
     removal.server.expect()
     done, _ = removal.purge()
     assert removal.traces() == [] and done.left == []
-    assert verify_remote(REPO, "v1.1.1").faults == []
+    assert verify_remote(REPO, "v1.1.1").wrong == []
 
 
 def test_a_tag_that_was_lost_on_the_way_is_set_again(removal):
