@@ -17,7 +17,7 @@ from mmtt.files import write_atomically
 
 # What a search looks for: the fields of a removal, and what a trace calls them.
 KINDS = {
-    "records": "a record_id", "photos": "the path of a photo", "subjects": "a name", "origin_ids": "an id of its origin",
+    "records": "a record_id", "photos": "the path of a photo", "subjects": "a name", "origin_ids": "an id at an origin",
     "digests": "a digest", "phashes": "a perceptual hash", "texts": "a text",
 }  # fmt: skip
 _LEAST_BYTES = 4
