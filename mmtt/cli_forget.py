@@ -205,7 +205,7 @@ def _mark(directory: Path, certificate: Path | None, key: Path | None, workers: 
             )
         return None
     return forget.part("marking.export").marker(
-        certificate, key, executor(workers), for_person("release: marked pictures")
+        certificate, key, date.today(), executor(workers), for_person("release: marked pictures")
     )
 
 

@@ -79,13 +79,9 @@ def _marker(certificate: Path | None, key: Path | None, workers: int) -> "Mark |
         return None
     if certificate is None or key is None:
         raise UserError("--certificate and --key belong together. `mmtt mark certificate` makes a pair to try it with.")
-    from mmtt.release import MARKED
+    from .marking.export import marker
 
-    from .marking.export import write_marked
-    from .marking.keys import load_signer
-
-    signer, shown = load_signer(certificate, key, date.today()), for_person("release: marked pictures")
-    return lambda staged, before: write_marked(staged, staged / MARKED, signer, executor(workers), shown, before)
+    return marker(certificate, key, date.today(), executor(workers), for_person("release: marked pictures"))
 
 
 def _day(text: str) -> date:

@@ -5,8 +5,9 @@ the version before, and its credentials go on to name the release in which they 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -27,7 +28,7 @@ from mmtt.shards import Footer, Shard, ShardWriter, read_footer, read_rows
 from ..audits.containers import container_of, parts
 from . import credentials
 from .definition import COLUMNS, Picture, definition
-from .keys import Signer
+from .keys import Signer, load_signer
 from .text import add, line
 
 STAGE = "marked"
@@ -100,6 +101,18 @@ def write_marked(
         rows.update(row["split"] for row in read_rows(out / job.path.name, ["split"]))
     kept = sorted({job.path.stem for job in todo} - set(signed))
     return Marked(dict(sorted(rows.items())), sorted(signed), kept)
+
+
+def marker(
+    certificate: Path, key: Path, today: date, executor: Executor, progress: Progress
+) -> Callable[[Path, Path | None], Marked]:
+    """Return what writes `marked/` into a staged release, given the release before.
+
+    Raises:
+        UserError: certificate and key cannot sign; before anything is written.
+    """
+    signer = load_signer(certificate, key, today)
+    return lambda staged, before: write_marked(staged, staged / MARKED, signer, executor, progress, before)
 
 
 def jobs(release: Path, signer: Signer) -> list[ShardJob]:

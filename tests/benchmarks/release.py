@@ -1,8 +1,7 @@
 """What making and uploading a release costs: time, and the memory of the largest process.
 
-A dataset of as many records as asked, of 256 px (drawn people, turned and tinted, a box of each forgery recoloured), is
-A dataset of as many records as asked, of 256 px (drawn people, turned and tinted, a box of each forgery in another colour), is
-again:
+A dataset of as many records as asked, of 256 px (drawn people, turned and tinted, a box of each forgery recoloured) is
+released by the command that a curator has, and published to a Hub on this machine. What FOLDER has is not made again:
 
     PYTHONPATH=tests/support python -m tests.benchmarks.release FOLDER [RECORDS]
 """
