@@ -143,7 +143,8 @@ def open_desk(directory: Path, *, write: bool = False) -> Iterator[Desk]:
     """
     layout = locate(directory)
     recipe = Recipe.load(layout.recipe)
-    if not (layout.forged / "manifest.json").exists():
+    # What was asked about once has a log: a removal that was killed goes on from there, its manifests put aside.
+    if not (layout.forged / "manifest.json").exists() and not (folder(layout.root) / "log.sqlite").exists():
         raise UserError(f"{layout.root} has nothing to ask about yet. Run `mmtt build {layout.recipe}` first.")
     if not write:
         yield from _opened(layout, recipe)

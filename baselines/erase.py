@@ -4,7 +4,8 @@ A run knows the digest of the dataset that it was trained on, and no record by n
 a release that holds the records, are told; of any other nobody can tell. What becomes of a checkpoint is for people to
 decide: training is not undone by deleting a line.
 
-Runs lie anywhere. Those below the dataset's own folder are found, and those below the folders that MMTT_RUNS names.
+Runs lie anywhere. Those below the dataset's own folder are found, and those below the folders that MMTT_RUNS names,
+to which `mmtt forget --runs` adds.
 """
 
 import json
@@ -75,7 +76,7 @@ def plan(directory: Path, removal: Removal) -> Sequence[Step]:
     there, records = made(directory), set(removal.records)
     steps = [*_models(directory, there.runs, records), *_leaving(there, records)]
     if not os.environ.get(FOLDERS):
-        told = f"runs, predictions and scores elsewhere are not looked at: name their folders with {FOLDERS}"
+        told = "runs, predictions and scores elsewhere are not looked at: name their folders with --runs"
         steps.append(Step("baselines", told))
     return steps
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
@@ -47,6 +48,7 @@ def register(root: typer.Typer) -> None:
 @app.command("plan")
 def plan_command(directory: Directory, whom: Whom, out: Out = None, runs: Runs = None, as_json: AsJson = False) -> None:
     """Show everything that would go; nothing is changed."""
+    _require_outside(directory, out)
     _look_in(runs)
     removal = forget.under_way(directory, whom) or forget.close(directory, whom)
     steps = forget.plan(directory, removal)
@@ -56,7 +58,7 @@ def plan_command(directory: Directory, whom: Whom, out: Out = None, runs: Runs =
         return
     _tell(steps)
     typer.echo(_summary(removal))
-    typer.echo(printable(f"Nothing was changed. To do it: mmtt forget apply {directory} '{whom}'"))
+    typer.echo(printable(f"Nothing was changed. To do it: {_command('apply', directory, whom)}"))
 
 
 @app.command("apply")
@@ -77,6 +79,7 @@ def apply_command(
 
     Killed at any moment and run again, it goes on.
     """
+    _require_outside(directory, out)
     _look_in(runs)
     removal = forget.under_way(directory, whom)
     if removal is None:
@@ -109,7 +112,10 @@ def _end(directory: Path, removal: "Removal", traces: "list[Trace]", *, leave: b
         hint = f"Mend that and run `mmtt forget apply {directory}` again, with --leave if it is not about them"
         raise UserError(f"Everything was done, but a search still finds {len(traces)} places. {hint}.")
     finish(directory)
-    typer.echo(f"A search of every file finds nothing that is left of {len(removal.records)} records.")
+    told = (
+        "What a search still finds is left as it is" if traces else "A search of every file finds nothing that is left"
+    )
+    typer.echo(f"{told} of {len(removal.records)} records.")
 
 
 @app.command("verify")
@@ -207,6 +213,17 @@ def _mark(directory: Path, certificate: Path | None, key: Path | None, workers: 
     return forget.part("marking.export").marker(
         certificate, key, date.today(), executor(workers), for_person("release: marked pictures")
     )
+
+
+def _command(verb: str, directory: Path, whom: str) -> str:
+    """The command line, as a shell takes it."""
+    dashes = ["--"] if whom.startswith("-") else []
+    return shlex.join(["mmtt", "forget", verb, *dashes, str(directory), whom])
+
+
+def _require_outside(directory: Path, out: Path | None) -> None:
+    if out is not None and out.resolve().is_relative_to(directory.resolve()):
+        raise UserError(f"{out} would lie in the dataset, where nothing may name them. Give --out a place outside.")
 
 
 def _keep(removal: "Removal", out: Path | None) -> None:

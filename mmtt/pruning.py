@@ -172,7 +172,7 @@ def _release(root: Path, folder: Path, tombstones: Sequence[Tombstone]) -> None:
     if changed := _changed(root, folder):
         _edit_json(root, folder / RELEASE, _counted, changed)
         _edit_json(root, folder / "croissant.json", _distributed, changed)
-        _undeclare_sizes(root, folder / "README.md")
+        _declare(root, folder / "README.md")
     if (folder / REMOVED).is_file():
         known = {stone.record_id: stone for stone in [*tombstones, *read_removed(folder / REMOVED)]}
         _write(root, folder / REMOVED, write_removed(known.values()).encode())
@@ -187,9 +187,11 @@ def _counted(told: dict[str, Any], folder: Path, _: Changed) -> dict[str, Any]:
     """Rows of each config by split, counted anew."""
     homes = {"default": DATA, "raw_reports": REPORTS, "marked": MARKED}
     for config, splits in told["rows"].items():
-        for split in splits:
+        for split in [*splits]:
             shards = (folder / homes[config]).glob(f"{split}-*.parquet")
             splits[split] = sum(pq.read_metadata(path).num_rows for path in shards)
+            if not splits[split]:
+                del splits[split]
     return told
 
 
@@ -202,15 +204,27 @@ def _distributed(told: dict[str, Any], folder: Path, changed: Changed) -> dict[s
     return told
 
 
-def _undeclare_sizes(root: Path, card: Path) -> None:
-    """Take declared sizes out of a card: `datasets` refuses data that has fewer rows than its card declares."""
+def _declare(root: Path, card: Path) -> None:
+    """Take out of a card what `datasets` refuses to load by: declared sizes, and splits of which no row is left."""
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     found = re.match(r"---\n(.*?\n)---\n", text, re.DOTALL)
-    if found is not None and "dataset_info" in found[1]:
-        told = yaml.safe_load(found[1])
-        told.pop("dataset_info", None)
-        head = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=120)
+    told = yaml.safe_load(found[1]) if found is not None else None
+    if found is None or not isinstance(told, dict):
+        return
+    new = {name: value for name, value in told.items() if name != "dataset_info"}
+    with suppress(KeyError, TypeError, ValueError):  # somebody else's card
+        new["configs"] = [
+            config | {"data_files": left}
+            for config in told["configs"]
+            if (left := [entry for entry in config["data_files"] if _has_rows(card.parent, entry["path"])])
+        ]
+    if new != told:
+        head = yaml.safe_dump(new, sort_keys=False, allow_unicode=True, width=120)
         _write(root, card, f"---\n{head}---\n{text[found.end() :]}".encode())
+
+
+def _has_rows(folder: Path, pattern: str) -> bool:
+    return any(pq.read_metadata(path).num_rows for path in folder.glob(pattern))
 
 
 def _elsewhere(root: Path, tombstones: Sequence[Tombstone]) -> list[str]:

@@ -18,16 +18,23 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Self
+
+from pydantic import TypeAdapter, ValidationError
 
 from mmtt.errors import UserError
 from mmtt.files import file_sha256
+from mmtt.words import printable
 
 RELEASE = "release.json"
 CHECKSUMS = "SHA256SUMS"
 REMOVED = "removed.csv"
 DATA, REPORTS, MARKED = "data", "reports", "marked"
+# Configs of the Hub, and the folder of each; the first is what one gets without naming any.
+CONFIGS: Mapping[str, str] = MappingProxyType({"default": DATA, "raw_reports": REPORTS, "marked": MARKED})
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 _RECORD_ID = re.compile(r"[0-9a-f]{24}")
 
@@ -100,13 +107,21 @@ class Release:
         """
         path = folder / RELEASE
         try:
-            told = cls(**json.loads(path.read_text(encoding="utf-8")))
+            told = TypeAdapter(cls).validate_json(path.read_bytes())
             Version.parse(told.version)
+            date.fromisoformat(told.date)
             return told
         except FileNotFoundError:
             raise UserError(f"{folder} is no release: it has no {RELEASE}. `mmtt release` makes one.") from None
-        except (OSError, ValueError, TypeError) as error:
-            raise UserError(f"{path} cannot be read ({error}). Take the release as it was published.") from error
+        except ValidationError as error:
+            fault = error.errors()[0]
+            raise _unreadable(path, f"{'.'.join(map(str, fault['loc'])) or 'the whole'}: {fault['msg']}") from None
+        except (OSError, ValueError, UserError) as error:
+            raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, why: object) -> UserError:
+    return UserError(printable(f"{path} cannot be read ({why}). Take the release as it was published."))
 
 
 def is_release(folder: Path) -> bool:

@@ -1,5 +1,6 @@
 """What must hold for a release as a whole: its digests, its rows, its tombstones, and that they fit one another."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from mmtt.errors import MmttError
 from mmtt.manifest import Manifest, read_columns
 from mmtt.release import (
     CHECKSUMS,
+    CONFIGS,
     DATA,
     MARKED,
     RELEASE,
@@ -33,6 +35,7 @@ def verify_release(folder: Path) -> Iterator[tuple[str, str]]:
     try:
         yield from _verify_files(folder)
         yield from _verify_rows(folder)
+        yield from _verify_counts(folder)
         yield from _verify_marked(folder)
     except (MmttError, pa.ArrowException, OSError) as error:
         yield folder.name, str(error)
@@ -67,6 +70,22 @@ def _verify_rows(folder: Path) -> Iterator[tuple[str, str]]:
     for path in sorted((folder / REPORTS).glob("*.parquet")):
         for report, told in strays(read_table(path, Report), seen):
             yield f"{REPORTS}/{path.name}:{report.report_id}", told
+
+
+def _verify_counts(folder: Path) -> Iterator[tuple[str, str]]:
+    """The files that a reader of a config would find hold as many rows as the release says, in each split."""
+    import pyarrow.parquet as pq
+
+    about = Release.load(folder)
+    for config, where in CONFIGS.items():
+        counted: Counter[str] = Counter()
+        for path in (folder / where).glob("[!.]*.parquet"):
+            counted[path.name.partition("-")[0]] += pq.read_metadata(path).num_rows
+        if counted != Counter(about.rows.get(config, {})):  # an empty shard of a pruned copy counts for nothing
+            yield (
+                RELEASE,
+                f"says {about.rows.get(config, {})} rows of {config} by split, the files hold {dict(counted)}",
+            )
 
 
 def _verify_marked(folder: Path) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,8 @@ Each application exposes a module `erase` with the functions named in `Eraser`; 
 
 import html
 import json
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -21,6 +23,8 @@ KINDS = {
     "digests": "a digest", "phashes": "a perceptual hash", "texts": "a text",
 }  # fmt: skip
 _LEAST_BYTES = 4
+_PLAIN_NUMBER = re.compile(r"[0-9]{1,7}")
+_ENCODINGS = ("utf-8", "latin-1", "utf-16-le")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +103,35 @@ class Eraser(Protocol):
 def needles(removal: Removal) -> Mapping[bytes, str]:
     """Return what no file may hold afterwards, as bytes, each with the name of its kind (`KINDS`).
 
-    Names, paths and texts also as JSON, HTML and addresses spell them. Very short ones (under 4 bytes) are left out:
-    they are found everywhere by chance.
+    Names, paths and texts also as other files spell and encode them. Left out is what is found everywhere by chance:
+    what has under 4 bytes, and plain numbers of under 8 digits.
     """
     found: dict[bytes, str] = {}
     for name, kind in KINDS.items():
         for text in getattr(removal, name):
-            for spelt in {text, json.dumps(text)[1:-1], html.escape(text), quote(text, errors="replace")}:
-                data = spelt.encode("utf-8", "surrogatepass")
-                if len(data) >= _LEAST_BYTES:
+            encodings = _ENCODINGS if name in ("photos", "subjects") else ("utf-8",)
+            for spelt in () if _PLAIN_NUMBER.fullmatch(text) else _spellings(text):
+                for data in _encoded(spelt, encodings):
                     found.setdefault(data, kind)
     return found
+
+
+def _spellings(text: str) -> set[str]:
+    """A text as it is, in either form of its accents, and as JSON, HTML, addresses, CSV, SQL and logs spell it."""
+    escaped = html.escape(text)
+    return {
+        *(unicodedata.normalize(form, text) for form in ("NFC", "NFD")),
+        text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1],
+        escaped, escaped.replace("&#x27;", "&#39;").replace("&quot;", "&#34;"), quote(text, errors="replace"),
+        text.replace('"', '""'), text.replace("'", "''"),
+    }  # fmt: skip
+
+
+def _encoded(text: str, encodings: Sequence[str]) -> Iterable[bytes]:
+    for encoding in encodings:
+        with suppress(UnicodeEncodeError):
+            if len(text.encode("utf-8", "surrogatepass")) >= _LEAST_BYTES:
+                yield text.encode(encoding, "surrogatepass" if encoding == "utf-8" else "strict")
 
 
 def journal(directory: Path) -> Path:

@@ -1,13 +1,18 @@
 """Traces: a search of every file below a folder for words that must not be there, through whatever packs them.
 
 Raw bytes of each file, its name, the decoded columns of Parquet files (their pages are compressed), the cells of SQLite
-files (long ones are cut into pages), and what is inside gzip and zip files.
+files (long ones are cut into pages), compressed texts of PNG, and what is inside gzip, bzip2, xz and zip files. What is
+packed twice, or cannot be unpacked, is told: nobody knows what it holds.
 """
 
+import bz2
 import gzip
+import lzma
 import os
 import sqlite3
+import struct
 import zipfile
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
@@ -25,8 +30,17 @@ _SURE = 8  # shorter words are met in pictures by chance
 _HEX = np.zeros(256, bool)
 _HEX[list(b"0123456789abcdef")] = True
 _LEAST_HEX = 16
+_LARGE = 1 << 10  # bytes of a value on average
 _PLAIN = {"PLAIN", "RLE", "BIT_PACKED", "RLE_DICTIONARY", "PLAIN_DICTIONARY"}
 _PICTURES = (b"PAR1", b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_ZIP = b"PK\x03\x04"
+_COMPRESSED: dict[bytes, Any] = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ\0": lzma.LZMAFile}
+_PACKED = (*_COMPRESSED, _ZIP, b"PAR1", b"SQLite format 3\0")
+_UNREADABLE = (
+    OSError, EOFError, RuntimeError, NotImplementedError, ValueError, KeyError,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, sqlite3.Error, pa.ArrowException,
+)  # fmt: skip
 
 
 class Needles:
@@ -140,13 +154,13 @@ def _in_file(path: Path, needles: Needles) -> set[str]:
         return {f"cannot be read ({error.strerror})"}
 
 
-def _in_stream(
-    handle: gzip.GzipFile | IO[bytes], needles: Needles, sure: bool = False, most: int | None = None
-) -> set[str]:
+def _in_stream(handle: IO[bytes], needles: Needles, sure: bool = False, most: int | None = None) -> set[str]:
     """Search a file block by block; what ends a block begins the next, so that nothing is cut."""
     kinds: set[str] = set()
     tail, read = b"", 0
     block = handle.read(_BLOCK)
+    if most is not None and block.startswith(_PACKED):
+        kinds.add("is packed twice, and was not searched")
     while block:
         read += len(block)
         following = handle.read(_BLOCK)
@@ -159,17 +173,20 @@ def _in_stream(
 
 
 def _unpacked(path: Path, start: bytes, needles: Needles) -> set[str]:
-    if start.startswith(b"PAR1"):
-        return _in_texts(_parquet_texts(path), needles)
-    if start.startswith(b"SQLite format 3\0"):
-        return _in_texts(_sqlite_texts(path), needles)
     try:
-        if start.startswith(b"\x1f\x8b"):
-            with gzip.open(path) as handle:
-                return _in_stream(handle, needles, most=_UNPACKED)
-        if start.startswith(b"PK\x03\x04"):
+        if start.startswith(b"PAR1"):
+            return _in_texts(_parquet_texts(path), needles)
+        if start.startswith(b"SQLite format 3\0"):
+            return _in_texts(_sqlite_texts(path), needles)
+        if start.startswith(_PNG):
+            return _in_texts(_png_texts(path), needles)
+        if start.startswith(_ZIP):
             return _in_zip(path, needles)
-    except (OSError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError) as error:
+        for magic, opened in _COMPRESSED.items():
+            if start.startswith(magic):
+                with opened(path) as handle:
+                    return _in_stream(handle, needles, most=_UNPACKED)
+    except _UNREADABLE as error:
         return {f"cannot be unpacked ({type(error).__name__})"}
     return set()
 
@@ -184,6 +201,22 @@ def _in_zip(path: Path, needles: Needles) -> set[str]:
     return kinds
 
 
+def _png_texts(path: Path) -> Iterator[list[bytes]]:
+    """Yield the texts of a PNG file, unpacked: in the file itself a checksum touches their ends."""
+    with path.open("rb") as handle:
+        handle.seek(len(_PNG))
+        while len(head := handle.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind not in (b"tEXt", b"zTXt", b"iTXt"):
+                handle.seek(length + 4, os.SEEK_CUR)
+                continue
+            keyword, _, text = handle.read(length + 4)[:-4].partition(b"\0")
+            packed = kind == b"zTXt" or (kind == b"iTXt" and text[:1] == b"\1")
+            if kind != b"tEXt":
+                text = text[1:] if kind == b"zTXt" else text[2:].split(b"\0", 2)[-1]
+            yield [keyword, zlib.decompressobj().decompress(text, _BLOCK) if packed else text]
+
+
 def _in_texts(texts: Iterable[list[bytes]], needles: Needles) -> set[str]:
     kinds: set[str] = set()
     for group in texts:
@@ -193,7 +226,7 @@ def _in_texts(texts: Iterable[list[bytes]], needles: Needles) -> set[str]:
 
 def _parquet_texts(path: Path) -> Iterator[list[bytes]]:
     """Yield the values of each column chunk whose bytes do not lie open in the file."""
-    with suppress(pa.ArrowException, OSError), closing(pq.ParquetFile(path, pre_buffer=False)) as file:
+    with closing(pq.ParquetFile(path, pre_buffer=False)) as file:
         for group in range(file.num_row_groups):
             packed = [name for name, column in _chunks(file, group) if not _lies_open(column)]
             if packed:
@@ -209,7 +242,9 @@ def _chunks(file: pq.ParquetFile, group: int) -> Iterator[tuple[str, Any]]:
 
 
 def _lies_open(column: Any) -> bool:
-    return column.compression == "UNCOMPRESSED" and set(column.encodings) <= _PLAIN
+    """Whether the values are pictures as they are; the lengths of shorter ones may touch what precedes them."""
+    large = column.total_uncompressed_size > _LARGE * column.num_values
+    return large and column.compression == "UNCOMPRESSED" and set(column.encodings) <= _PLAIN
 
 
 def _values(table: pa.Table) -> Iterator[list[bytes]]:
@@ -231,7 +266,10 @@ def _leaves(array: pa.Array) -> pa.Array:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+    tests = (
+        pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view,
+        pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view,
+    )  # fmt: skip
     return any(test(kind) for test in tests)
 
 
@@ -241,10 +279,11 @@ def _encoded(value: Any) -> bytes:
 
 def _sqlite_texts(path: Path) -> Iterator[list[bytes]]:
     """Yield the cells of each row; the file is not written to, nor is anything beside it."""
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)) as base:
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)) as base:
         base.text_factory = bytes
         names = [name.decode() for (name,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         for name in names:
             quoted = name.replace('"', '""')
-            for row in base.execute(f'SELECT * FROM "{quoted}"'):
-                yield [_encoded(cell) for cell in row if cell is not None]
+            with suppress(sqlite3.OperationalError):  # a virtual table; what it shows lies in others
+                for row in base.execute(f'SELECT * FROM "{quoted}"'):
+                    yield [_encoded(cell) for cell in row if cell is not None]

@@ -1,6 +1,8 @@
 """Commands that mark pictures, and read the marks of any."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,20 +43,30 @@ def read(
 ) -> None:
     """Say what a picture's file says of itself, and whether that holds; exit with 3 unless it does."""
     from .marking.credentials import read as run
+    from .marking.credentials import require_roots
 
     data, roots = _bytes(image), _bytes(trust).decode("ascii", "replace") if trust else ""
-    try:
+    with _about(trust):
+        require_roots(roots)
+    with _about(image):
         found = run(data, roots)
-    except MissingDependency:
-        raise
-    except UserError as error:
-        raise UserError(f"{image}: {error}.") from None
     if as_json:
         typer.echo(json.dumps(found.to_dict()))
     else:
         for line in told(found):
             typer.echo(printable(line))
     raise typer.Exit(0 if found.state == "valid" else 3)
+
+
+@contextmanager
+def _about(path: Path | None) -> Iterator[None]:
+    """Say of which file it is what is wrong."""
+    try:
+        yield
+    except MissingDependency:
+        raise
+    except UserError as error:
+        raise UserError(f"{path}: {error}.") from None
 
 
 def _bytes(path: Path) -> bytes:
@@ -138,6 +150,8 @@ def picture(
     from .marking.keys import load_signer
     from .marking.show import shown
 
+    if out.is_dir():
+        raise UserError(f"OUT names {out}, which is a folder. Name the PNG to write.")
     data = shown(release, record, load_signer(certificate, key, date.today()))
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, data)

@@ -44,12 +44,12 @@ def publish(
     from .publish.hub import Remote
     from .publish.plan import Staged
     from .publish.publish import publish as run
+    from .publish.ready import require_ready
     from .release.draft import RELEASES
-    from .release.selection import require_publishable
 
     layout = locate(directory)
     staged = Staged(layout.root / RELEASES / str(Version.parse(version)))
-    require_publishable(layout.root, staged.folder, date.today())
+    require_ready(layout.root, staged.folder, date.today())
     told: dict[str, Any] = {
         "private": private,
         "gated": gated.value if gated else None,

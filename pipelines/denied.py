@@ -53,6 +53,10 @@ class Denied:
         if self.phashes and nearest(phash, self.phashes) <= NEAR_BITS and not self._has(KEPT, sha256):
             raise Rejected("denied", "it looks like a photo that was taken out of the dataset for good")
 
+    def is_gone(self, whom: str) -> bool:
+        """Whether a person of this name, or a record of this id, was taken out."""
+        return self._has(SUBJECT, whom) or (RECORD, whom) in self.values
+
     def _has(self, kind: str, value: str) -> bool:
         return bool(self.values) and (kind, hashed(self.secret, kind, value)) in self.values
 

@@ -128,7 +128,7 @@ def read(data: bytes, roots: str = "") -> Credentials:
         roots: certificates that are trusted, PEM.
 
     Raises:
-        UserError: no picture of a kind that can carry credentials, or the roots are no certificates.
+        UserError: no picture of a kind that can carry credentials, or as for `require_roots`.
     """
     kind = container_of(data)
     if kind not in _TYPES:
@@ -143,6 +143,15 @@ def read(data: bytes, roots: str = "") -> Credentials:
         return Credentials(state="invalid", faults=(str(error),), text=said)
 
 
+def require_roots(roots: str) -> None:
+    """Check that what is to be trusted are certificates.
+
+    Raises:
+        UserError: they are no certificates in PEM.
+    """
+    _reading(roots)
+
+
 @lru_cache(maxsize=4)
 def _reading(roots: str) -> "c2pa.Context":
     lib = library()
@@ -150,7 +159,7 @@ def _reading(roots: str) -> "c2pa.Context":
         trust = {"trust": {"user_anchors": roots}} if roots else {}
         return lib.Context.from_dict({"version": 1, "verify": _OFFLINE} | trust)
     except lib.C2paError as error:
-        raise UserError(f"what is to be trusted are no certificates in PEM ({error})") from None
+        raise UserError(f"no certificates in PEM that could be trusted ({error})") from None
 
 
 def _told(store: Mapping[str, Any], said: str | None) -> Credentials:

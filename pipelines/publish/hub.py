@@ -6,6 +6,7 @@ Nothing here holds a token: `huggingface_hub` reads it (HF_TOKEN, or the stored 
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -158,6 +159,8 @@ class Remote:
             yield
         except LocalTokenNotFoundError as error:
             raise UserError(f"There is no token for the Hub. {_LOGIN}") from error
+        except UnicodeEncodeError:  # of the line that holds it, which the error would quote
+            raise UserError(f"The token for the Hub has a character that tokens do not have. {_LOGIN}") from None
         except OfflineModeIsEnabled as error:
             raise UserError(f"HF_HUB_OFFLINE is set, so {self.repo} cannot be reached. Unset it.") from error
         except (HfHubHTTPError, RuntimeError, OSError, ValueError) as error:
@@ -165,7 +168,7 @@ class Remote:
             answered = next((found for found in _causes(error) if isinstance(found, HfHubHTTPError)), None)
             if answered is not None and answered.response is not None:
                 raise UserError(self._sentence(answered.response.status_code, clean(str(answered)), doing)) from None
-            raise UserError(f"It failed {doing} of {self.repo}: {clean(str(error))} {_AGAIN}") from None
+            raise UserError(f"{self.repo}: it failed {doing}: {clean(str(error))} {_AGAIN}") from None
         except Exception as error:
             if not _of_the_network(error):
                 raise
@@ -178,7 +181,7 @@ class Remote:
             return f"The Hub has no more space for {self.repo} ({status} {tried}). Free some, or ask for more; {_LATER}"
         told = {
             401: f"The Hub does not know this token, or {self.repo} needs one ({tried}). {_LOGIN}",
-            403: f"This token has no right {doing} in {self.repo}. Ask its owner, or use another token. {_LOGIN}",
+            403: f"This token has no right {doing} ({self.repo}). Ask its owner, or use another token. {_LOGIN}",
             404: f"{self.repo}, or what was looked for in it, is not on {self.api.endpoint} ({tried}). Check the name.",
             409: f"{self.repo} already has that, or is being changed ({tried}). {_AGAIN}",
             412: f"'{MAIN}' of {self.repo} changed meanwhile; nothing was published. {_AGAIN}",
@@ -193,7 +196,7 @@ _LATER = "then run the command again: it goes on where it ended."
 
 def clean(text: str) -> str:
     """Return a message on one line, cut, without anything that looks like a token."""
-    token = os.environ.get("HF_TOKEN")
+    token = os.environ.get("HF_TOKEN", "").strip()
     text = text.replace(token, "…") if token else text
     line = _TOKEN.sub("…", " ".join(text.split()) or "no reason given")
     return line[:300].rstrip(".") + "."
@@ -221,4 +224,14 @@ def _api() -> "HfApi":
         raise MissingDependency(
             f"huggingface_hub {found} cannot go on with an upload that ended; {least} can: {_INSTALL}."
         )
+    _silence_bars()
     return HfApi(library_name="mmtt")
+
+
+def _silence_bars() -> None:
+    """Silence the library's bars where nobody watches standard error, unless its own variable says otherwise."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import disable_progress_bars
+
+    if constants.HF_HUB_DISABLE_PROGRESS_BARS is None and not sys.stderr.isatty():
+        disable_progress_bars()

@@ -99,16 +99,19 @@ class Plan:
 
     def lines(self) -> list[str]:
         """Return the plan as lines for a person."""
-        if self.state == "published":
-            return [f"{self.repo} has v{self.version} already, with the same content: nothing to do"]
         told = [f"make {self.repo}{' (private)' if self.private else ''}"] if self.creates else []
+        told += ["make it private"] if self.private and not self.creates else []
         told += [f"set access to: {self.gated}"] if self.gated else []
+        if self.state == "published":
+            same = f"{self.repo} has v{self.version} already, with the same content"
+            return [*told, f"{same}: nothing {'else ' if told else ''}to do"]
         told += [f"new: {path}" for path in self.new] + [f"changed: {path}" for path in self.changed]
         told += [f"deleted: {path}" for path in self.gone]
         told += [f"overwritten, though changed on {MAIN} by somebody: {path}" for path in self.foreign]
         sent = f"{len(self.new)} new, {len(self.changed)} changed ({self.bytes / 1e6:.1f} MB)"
         counts = f"{sent}, {len(self.kept)} kept, {len(self.gone)} deleted"
-        return [*told, counts, f"then one commit on {MAIN}, and the tag v{self.version}"]
+        commit = f"one commit on {MAIN}, and " if self.state == "new" else ""
+        return [*told, counts, f"then {commit}the tag v{self.version}"]
 
 
 def several(names: list[str]) -> str:
@@ -139,7 +142,7 @@ def plan(staged: Staged, remote: Remote, *, private: bool = False, gated: Gate |
             "gated": gated or "manual",
         }
         return Plan(repo=remote.repo, version=str(staged.version), **told)
-    refs, main = remote.refs(), remote.tree(MAIN)
+    refs, main = remote.refs(), remote.tree(info.sha)
     published = _published(refs.tags)
     settings = _settings(info, private, gated)
     about = {
@@ -150,7 +153,7 @@ def plan(staged: Staged, remote: Remote, *, private: bool = False, gated: Gate |
     }
     if staged.tag in refs.tags:
         _require_same(staged, remote)
-        return Plan(**about, state="published")
+        return Plan(**about, state="published", **(settings if gated or private else {}))
     if published and published[-1] > staged.version:
         raise UserError(f"{remote.repo} already has v{published[-1]}, which is newer than {staged.version}.")
     if staged.branch in refs.branches:

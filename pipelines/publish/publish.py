@@ -54,9 +54,12 @@ def publish(
         )
     if not dry_run:
         _prepare(remote, planned)
-        if planned.state == "new":
-            _merge(staged, remote, planned, say)
-        _finish(staged, remote, planned, say)
+        commit = _merge(staged, remote, planned, say) if planned.state == "new" else planned.base
+        if planned.state != "published":
+            _tag(staged, remote, str(commit), say)
+        if staged.branch in remote.refs().branches:
+            with remote.said("to delete the branch"):
+                remote.api.delete_branch(remote.repo, repo_type=KIND, branch=staged.branch)
     return planned
 
 
@@ -71,7 +74,8 @@ def _prepare(remote: Remote, planned: Plan) -> None:
         remote.configure(**settings)
 
 
-def _merge(staged: Staged, remote: Remote, planned: Plan, say: Say) -> None:
+def _merge(staged: Staged, remote: Remote, planned: Plan, say: Say) -> str:
+    """Bring `main` to the release; return the commit that does."""
     from huggingface_hub import CommitOperationCopy, CommitOperationDelete
 
     base = planned.base or remote.refs().branches[MAIN]
@@ -79,15 +83,16 @@ def _merge(staged: Staged, remote: Remote, planned: Plan, say: Say) -> None:
         with remote.said("to make a branch"):
             remote.api.create_branch(remote.repo, repo_type=KIND, branch=staged.branch, revision=base)
     sent = [*planned.new, *planned.changed]
-    say(f"uploading {len(sent)} files to the branch {staged.branch}")
-    if sent:
-        remote.upload(staged.folder, sent, staged.branch, staged.title)
+    lacking = _others(staged, remote, staged.branch, sent)
+    say(f"uploading {len(lacking)} files to the branch {staged.branch}")
+    if lacking:
+        remote.upload(staged.folder, lacking, staged.branch, staged.title)
     _verify(staged, remote, staged.branch, sent)
     say(f"one commit on {MAIN}")
     # Copied there from the branch: what was verified is what is published.
     copies = [CommitOperationCopy(path, path, src_revision=staged.branch) for path in sent]
     with remote.said("to commit"):
-        remote.api.create_commit(
+        done = remote.api.create_commit(
             remote.repo,
             repo_type=KIND,
             operations=[*copies, *(CommitOperationDelete(path) for path in planned.gone)],
@@ -95,24 +100,25 @@ def _merge(staged: Staged, remote: Remote, planned: Plan, say: Say) -> None:
             revision=MAIN,
             parent_commit=base,
         )
+    return done.oid
 
 
 def _verify(staged: Staged, remote: Remote, revision: str, paths: list[str]) -> None:
-    tree = remote.tree(revision)
-    wrong = [path for path in paths if not staged.is_same(path, tree.get(path))]
-    if wrong:
+    if wrong := _others(staged, remote, revision, paths):
         raise UserError(
             f"On the Hub {several(wrong)} is not what was uploaded; {MAIN} is as it was. "
             "Run the command again: it is uploaded anew."
         )
 
 
-def _finish(staged: Staged, remote: Remote, planned: Plan, say: Say) -> None:
-    if planned.state != "published":
-        _verify(staged, remote, MAIN, sorted(staged.sha256))
-        say(f"tag {staged.tag}")
-        with remote.said("to tag"):
-            remote.api.create_tag(remote.repo, repo_type=KIND, tag=staged.tag, revision=MAIN, exist_ok=True)
-    if staged.branch in remote.refs().branches:
-        with remote.said("to delete the branch"):
-            remote.api.delete_branch(remote.repo, repo_type=KIND, branch=staged.branch)
+def _others(staged: Staged, remote: Remote, revision: str, paths: list[str]) -> list[str]:
+    tree = remote.tree(revision)
+    return [path for path in paths if not staged.is_same(path, tree.get(path))]
+
+
+def _tag(staged: Staged, remote: Remote, commit: str, say: Say) -> None:
+    """Tag that very commit: `main` may have gone on since."""
+    _verify(staged, remote, commit, sorted(staged.sha256))
+    say(f"tag {staged.tag}")
+    with remote.said("to tag"):
+        remote.api.create_tag(remote.repo, repo_type=KIND, tag=staged.tag, revision=commit)

@@ -1,7 +1,8 @@
 """Audited: the audits that go with a release. What is published is asked; what only the dataset can answer, of that.
 
 Nothing private leaves: of the dataset's audits the verdict, the figure and its sentence go along, and neither rows nor
-names; of the release's own, the reasons that would quote a text or a file's words stay behind.
+names; of the release's own, the reasons that would quote a text or a file's words stay behind, and so does what is
+said of single annotators.
 """
 
 import json
@@ -88,14 +89,21 @@ def _outcome(audit: Audit, row: Mapping[str, Any], settings: AuditSection) -> Ou
     if row["statistic"] is None or row["verdict"] == Verdict.ABSENT:
         return Outcome(audit=audit, gate=gate, verdict=Verdict.ABSENT, reason=row["reason"], about="dataset")
     low, high = row["interval"] or (None, None)
-    # Who did worst among the annotators is between them and the curator.
-    sentence = _NAMED.sub("One annotator", row["sentence"]) if audit.id[0] == "X" else row["sentence"]
-    finding = Finding(statistic=row["statistic"], low=low, high=high, n=row["n"], of=row["of"], sentence=sentence)
+    told = {name: row[name] for name in ("statistic", "n", "of", "sentence")}
+    finding = Finding(**told, low=low, high=high)
     return Outcome(audit=audit, gate=gate, verdict=audit.verdict(finding, gate), finding=finding, about="dataset")
 
 
 def _without_words(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the release's audits without the words that its worst rows are told in."""
-    if not _QUOTING.fullmatch(row["id"]) or "worst" not in row:
-        return dict(row)
-    return {**row, "worst": [{**example, "why": ""} for example in row["worst"]]}
+    """A row without the words that its worst rows are told in, and without what it says of single annotators.
+
+    Who did worst among those is between them and the curator.
+    """
+    told = dict(row)
+    if _QUOTING.fullmatch(row["id"]) and "worst" in row:
+        told["worst"] = [{**example, "why": ""} for example in row["worst"]]
+    if row["id"].startswith("X") and "sentence" in row:
+        sentence = _NAMED.sub("one annotator", row["sentence"])
+        told["sentence"] = sentence[:1].upper() + sentence[1:]
+        told["details"] = {name: value for name, value in row["details"].items() if "by annotator" not in name}
+    return told

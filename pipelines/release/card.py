@@ -22,8 +22,7 @@ from .terms import hub_url
 
 _SENSES = {
     "families": ABOUT, "mask_rules": glossary.MASK_RULES, "text_origins": glossary.TEXT_ORIGINS,
-    "protocols": glossary.PROTOCOLS, "left_out": glossary.LEFT_OUT, "consents": glossary.CONSENTS,
-    "ages": glossary.AGES,
+    "protocols": glossary.PROTOCOLS, "left_out": glossary.LEFT_OUT, "ages": glossary.AGES,
 }  # fmt: skip
 _WORRYING = ("fails", "doubtful")
 
@@ -104,8 +103,13 @@ def _bibtex(facts: Facts, about: About) -> str:
     release = facts.release
     where = about.homepage or hub_url(about)
     told = {
-        "title": f"{{{about.title}}}", "author": " and ".join(f"{{{author}}}" for author in about.authors),
+        "title": f"{{{_tex(about.title)}}}", "author": " and ".join(f"{{{_tex(author)}}}" for author in about.authors),
         "year": release.date[:4], "version": release.version, **({"url": where} if where else {}),
     }  # fmt: skip
     lines = "".join(f"  {name} = {{{' '.join(value.split())}}},\n" for name, value in told.items())
     return f"@misc{{{release.name}-{release.version},\n{lines}}}"
+
+
+def _tex(text: str) -> str:
+    """Return a text as TeX that prints that very text; braces and backslashes, which TeX would count, are left out."""
+    return re.sub(r"([&%$#_])", r"\\\1", re.sub(r"[{}\\~^]", "", text))

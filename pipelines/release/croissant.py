@@ -15,6 +15,7 @@ from mmtt.manipulator import FAMILIES
 from mmtt.recipe import SPLITS
 from mmtt.record import IMAGE, Column, Record
 from mmtt.regions import REGIONS
+from mmtt.release import CONFIGS
 from mmtt.reports import Report
 from mmtt.schema import columns
 
@@ -29,7 +30,7 @@ PARQUET = "application/x-parquet"
 
 
 class Config(NamedTuple):
-    """What a configuration holds: the class of its rows, and the column that names a row. `figures` has its folder."""
+    """What a configuration holds: the class of its rows, and the column that names a row."""
 
     row_class: type
     key: str
@@ -137,7 +138,7 @@ def _file_set(name: str) -> dict[str, Any]:
         "name": f"{name}-shards",
         "description": f"The shards of `{name}`, each of them listed by itself, with its digest.",
         "encodingFormat": PARQUET,
-        "includes": f"{figures.CONFIGS[name]}/*.parquet",
+        "includes": f"{CONFIGS[name]}/*.parquet",
     }
 
 
@@ -190,7 +191,7 @@ def _split_field(name: str) -> dict[str, Any]:
 
     What stands around it is optional: mlcroissant applies the expression twice to a field that refers to another.
     """
-    folder = figures.CONFIGS[name]
+    folder = CONFIGS[name]
     return {
         "@type": "cr:Field",
         "@id": f"{name}/split",

@@ -24,6 +24,7 @@ from . import answers as questions
 from . import gather, history, licence
 from .answers import Answers
 from .facts import Facts, File
+from .markdown import so_many
 from .selection import Selection, select
 
 RELEASES = "releases"
@@ -62,7 +63,7 @@ class Draft:
         return digest([
             digest_of(self.layout.root), self.release.to_json(), self.answers.model_dump(mode="json"),
             self.recipe.model_dump(mode="json"), self.chosen.rows["record_id"].tolist(),
-            [list(stone) for stone in self.removed],
+            [list(stone) for stone in self.removed], self.texts.by_record,
             None if self.before is None else file_sha256(self.before / CHECKSUMS),
         ])  # fmt: skip
 
@@ -146,4 +147,4 @@ def _require_answers(made: Draft) -> None:
     if missing := questions.missing(made.answers, made.facts()):
         path = made.layout.root / questions.DATASHEET
         listed = "".join(f"\n  {question}" for question in missing)
-        raise UserError(f"{path} leaves {len(missing)} required answers blank:{listed}")
+        raise UserError(f"{path} leaves {so_many(len(missing), 'required answer')} blank:{listed}")

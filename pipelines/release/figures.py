@@ -11,15 +11,15 @@ from mmtt import consent, words
 from mmtt.errors import UserError
 from mmtt.html import figure
 from mmtt.recipe import SPLITS
-from mmtt.release import DATA, MARKED, REPORTS
+from mmtt.release import CONFIGS
 from mmtt.reports import Report
 
 from ..overview.tables import by_family
 from .facts import File
+from .glossary import CONSENTS
 
-# Configs of the Hub, and the folder of each; the first is what one gets without naming any.
-CONFIGS: Mapping[str, str] = {"default": DATA, "raw_reports": REPORTS, "marked": MARKED}
 PRISTINE = "pristine"
+_MACHINES = ("template", "model")  # origins of texts that no person wrote
 
 
 def configs(files: Iterable[File]) -> dict[str, dict[str, list[File]]]:
@@ -93,12 +93,17 @@ def origins(rows: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
+def _meaning(stated: str) -> str:
+    words = sorted(consent.words(stated)) or [consent.UNASKED]
+    return ", ".join(CONSENTS.get(word, f"'{word}' is no word of ours: agrees to nothing") for word in words)
+
+
 def consents(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Return each consent as it is stated: photos, and rows that show them pristine, as target, as donor."""
     return [
         {
             "consent": str(stated),
-            "words": sorted(consent.words(str(stated))),
+            "meaning": _meaning(str(stated)),
             "photos": int(lot.drop_duplicates(["origin", "origin_id"]).shape[0]),
             **{part: int((lot["part"] == part).sum()) for part in (PRISTINE, "target", "donor")},
         }
@@ -144,6 +149,11 @@ def masks(rows: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
+def by_people(reports: Iterable[Report]) -> list[Report]:
+    """Return the texts that people wrote, or may have written."""
+    return [report for report in reports if report.text_origin not in _MACHINES]
+
+
 def texts(reports: Sequence[Report]) -> dict[str, Any]:
     """Return what there is to tell of the texts: how many, of how many records, by whom, in which words."""
     readable = [report for report in reports if report.language.lower().split("-")[0] in words.LANGUAGES]
@@ -152,7 +162,7 @@ def texts(reports: Sequence[Report]) -> dict[str, Any]:
     return {
         "count": len(reports),
         "records": len({report.record_id for report in reports}),
-        "annotators": len({report.annotator for report in reports} - {"unknown"}),
+        "annotators": len({report.annotator for report in by_people(reports)} - {"unknown"}),
         "languages": sorted({report.language for report in reports}),
         "origins": _counted(report.text_origin for report in reports),
         "protocols": _counted(report.protocol for report in reports),

@@ -9,12 +9,14 @@ from typing import Any
 
 import yaml
 
+from mmtt.ids import digest
 from mmtt.recipe import Recipe
+from mmtt.release import CONFIGS
 from mmtt.reports import Report
 
 from . import figures, licence
 from .answers import Answers
-from .facts import Facts
+from .facts import Facts, File
 from .markdown import plain
 
 # Those of https://huggingface.co/docs/hub/repositories-licenses that are SPDX ids known here.
@@ -133,17 +135,25 @@ def _tasks(reports: Sequence[Report]) -> list[str]:
 
 
 def _configs(facts: Facts) -> list[Mapping[str, Any]]:
-    """Splits without a row are left out: `datasets` refuses a pattern that finds no file."""
+    """Splits without a row are left out: `datasets` refuses a pattern that finds no file.
+
+    The description names the files, because `datasets` knows a local folder by its last name and these lines alone: of
+    two folders `1.0.0` with equal ones it would take the first one's rows out of its cache for the second's.
+    """
+    release = facts.release
     return [
         {
             "config_name": config,
+            "description": f"{release.name} {release.version}, files {_files_digest(splits)}",
             **({"default": True} if config == "default" else {}),
-            "data_files": [
-                {"split": split, "path": f"{figures.CONFIGS[config]}/{split}-*.parquet"} for split in splits
-            ],
+            "data_files": [{"split": split, "path": f"{CONFIGS[config]}/{split}-*.parquet"} for split in splits],
         }
         for config, splits in figures.configs(facts.files).items()
     ]
+
+
+def _files_digest(splits: Mapping[str, Sequence[File]]) -> str:
+    return digest([file.sha256 for shards in splits.values() for file in shards])[:12]
 
 
 def _line(text: str) -> str:

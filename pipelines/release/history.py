@@ -40,7 +40,8 @@ class Changes:
             (self.changed, "changed: their picture, text or rights"), (self.moved, "moved to another split"),
         ]  # fmt: skip
         found = [f"{len(ids):,} record{'s' * (len(ids) != 1)} {what}." for ids, what in told if ids]
-        return [*found, *(["The columns of a row changed."] if self.schema else [])]
+        found += ["The columns of a row changed."] if self.schema else []
+        return found or ["No record changed; what stands beside them was put right."]
 
 
 def releases(root: Path) -> dict[Version, Path]:
@@ -102,13 +103,11 @@ def require_version(version: Version, before: Path | None, changes: Changes) -> 
     """Refuse a version that grows less than what changed asks for.
 
     Raises:
-        UserError: it does, or nothing changed.
+        UserError: it does.
     """
     if before is None:
         return
     last = Version.parse(Release.load(before).version)
-    if not changes.sentences():
-        raise UserError(f"Nothing changed since release {last}; there is nothing to release.")
     least = {
         "major": Version(last.major + 1, 0, 0),
         "minor": Version(last.major, last.minor + 1, 0),

@@ -6,7 +6,7 @@ what changed and nothing else, whatever wrote the older one.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -136,8 +136,3 @@ def row_digest(record: Record) -> str:
 
 def _plain(value: Any) -> Any:
     return sha256(value).hexdigest() if isinstance(value, bytes) else value
-
-
-def infos_of(folder: Path) -> list[dict[str, Any]]:
-    """Return what the manifest of a release says of its shards, as plain values."""
-    return [asdict(info) for info in Manifest.load(folder / DATA).shards]

@@ -19,7 +19,7 @@ from mmtt.record import Lineage, PlanRow
 from mmtt.removal import Removal
 from mmtt.shards import read_table
 
-from .. import sources
+from .. import denied, sources
 from ..photos import files_below, read_photo
 from . import rows, shard_names
 
@@ -107,7 +107,7 @@ def close(directory: Path, whom: str) -> Removal:
     return Removal(
         asked=whom,
         records=tuple(sorted(records)),
-        pristine=tuple(sorted(row.record_id for row in ours)) or _alone(shards.values(), asked.record),
+        pristine=tuple(sorted(row.record_id for row in ours)) or _alone(known.layout, shards, asked.record),
         photos=tuple(sorted(photos)),
         subjects=tuple(sorted(subjects | ({asked.subject} if asked.subject else set()))),
         origin_ids=tuple(sorted(origin_ids)),
@@ -127,6 +127,8 @@ def _asked(known: Known, whom: str) -> Whom:
         return Whom(photos=frozenset({whom}))
     if whom in known.subjects:
         return Whom(photos=known.subjects[whom], subject=whom)
+    if denied.load(known.layout.root).is_gone(whom):
+        raise UserError(f"'{whom}' was taken out of {known.layout.root} already. Nothing is left to do.")
     where = f"no record, photo or person of {known.layout.root} is called so"
     hint = "Give a record_id, a photo's path below photos/, or a name as the source table has it"
     raise UserError(f"'{whom}': {where}. {hint}.")
@@ -136,10 +138,10 @@ def _is_record(layout: Layout, record_id: str) -> bool:
     return any(row.record_id == record_id for path in rows.everywhere(layout) for row in rows.read(path))
 
 
-def _alone(shards: Iterable[list[rows.Row]], record_id: str | None) -> tuple[str, ...]:
+def _alone(layout: Layout, shards: Mapping[Path, list[rows.Row]], record_id: str | None) -> tuple[str, ...]:
     """The record that was asked for, if it is a pristine one without lineage, as imported ones are."""
-    found = (row for shard in shards for row in shard if row.record_id == record_id)
-    return () if record_id is None or any(row.target_id for row in found) else (record_id,)
+    found = (row.record_id for path, listed in shards.items() if path.parent == layout.pristine for row in listed)
+    return (record_id,) if record_id in found and record_id is not None else ()
 
 
 def _made_from(layout: Layout, pristine: Collection[str], shards: Iterable[list[rows.Row]]) -> set[str]:

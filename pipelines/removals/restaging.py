@@ -18,7 +18,7 @@ from mmtt.release import MARKED, REMOVED, Release, Version, read_removed
 from mmtt.removal import Removal, Step
 
 from ..release import answers, history, staging
-from ..release.draft import draft
+from ..release.draft import RELEASES, draft
 from . import rows
 
 _GONE = ".gone"
@@ -42,25 +42,39 @@ def restage(
 ) -> Sequence[Step]:
     """Stage the next version where the newest release holds any of the records, then remove all that do.
 
+    Where the dataset holds nobody any more there is no next version, and what is left to do is told.
+
     Raises:
         UserError: the next version cannot be staged; what is released stays until it can.
     """
     layout, steps = Layout(directory), []
-    found, stale = history.releases(directory), rows.holding(directory, removal)
-    if found and found[max(found)] in stale:
+    found = history.releases(directory)
+    if found and _is_empty(layout):
+        told = "nobody is left, so no version follows: delete the repository, and ask whoever has a copy to do the same"
+        steps.append(Step("releases", told))
+    elif found and found[max(found)] in rows.holding(directory, removal):
         recipe = Recipe.load(layout.recipe)
         try:
             version = _next(layout, recipe, max(found), on, marked=mark is not None)
-            made = staging.release(layout, recipe, version, on, executor, progress, mark)
+            staging.release(layout, recipe, version, on, executor, progress, mark)
         except UserError as error:
             hint = f"Mend that, then `mmtt forget apply {directory}` goes on"
+            hint += f"; if no version is to follow, delete {directory / RELEASES} first"
             raise UserError(f"All else is done, but the next release cannot be staged: {error} {hint}.") from error
         steps.append(Step(f"releases/{version}", f"is staged; `mmtt publish {directory} --version {version} …`"))
-        steps.append(_notify(layout, made.folder))
-    for folder in stale:
+    # Asked anew: a killed run may have staged it, and what that one left half-done may have got its name just now.
+    found = history.releases(directory)
+    if found and _tells_of(newest := found[max(found)], removal):
+        steps.append(_notify(layout, newest))
+    for folder in rows.holding(directory, removal):
         _remove(folder)
         steps.append(Step(f"releases/{folder.name}", "the folder is gone"))
     return steps
+
+
+def _is_empty(layout: Layout) -> bool:
+    masters = [path for folder in (layout.pristine, layout.forged) for path in rows.shards(folder)]
+    return not any(rows.read(path) for path in masters)
 
 
 def _next(layout: Layout, recipe: Recipe, last: Version, on: date, *, marked: bool) -> Version:
@@ -75,6 +89,14 @@ def _next(layout: Layout, recipe: Recipe, last: Version, on: date, *, marked: bo
         else:
             return version
     raise faults[0]
+
+
+def _tells_of(folder: Path, removal: Removal) -> bool:
+    """Whether a release is the first without the records."""
+    version = Release.load(folder).version
+    return any(
+        stone.version == version and stone.record_id in removal.records for stone in read_removed(folder / REMOVED)
+    )
 
 
 def _remove(folder: Path) -> None:

@@ -207,3 +207,13 @@ def test_nothing_is_asked_anew_while_a_removal_is_under_way(layout):
             due(desk)
         finish(layout.root)
         assert due(desk)
+
+
+def test_records_go_while_a_killed_removal_has_put_the_manifests_aside(layout):
+    (layout.forged / "manifest.json").rename(layout.forged / ".manifest.json.removal")
+    one = rows(layout)[0].record_id
+    assert erase.plan(layout.root, closure(one))
+    erase.apply(layout.root, closure(one))
+    assert [*erase.traces(layout.root, closure(one))] == []
+    with open_desk(layout.root) as desk, pytest.raises(UserError, match=r"manifest"):
+        _ = desk.subjects

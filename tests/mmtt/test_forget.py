@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mmtt import cli, forget
+from mmtt.check import verify_all
 from mmtt.errors import UserError
 from mmtt.executors import serial
 from mmtt.files import file_sha256
@@ -19,7 +20,7 @@ from mmtt.progress import silent
 from mmtt.recipe import Recipe
 from mmtt.release import DATA, Release, Version, read_removed
 from mmtt.release_check import verify_release
-from mmtt.removal import Removal, journal
+from mmtt.removal import Removal, begin, journal
 from pipelines.release.staging import release
 from pipelines.removals.restaging import restage
 from pipelines.template_reports import write_template_reports
@@ -158,8 +159,24 @@ def test_a_release_that_cannot_be_made_is_told_and_made_later(copy):
     with pytest.raises(UserError, match=r"Another removal is not completed"):
         run("forget", "plan", copy.root, "person 1")
     sheet.write_text(text)
+    removal, notice = Removal.load(journal(copy.root)), copy.root / "private" / "notices" / "1.0.1.md"
+    (copy.root / "releases" / ".1.0.1.partial" / "data").mkdir(parents=True)  # a killed run was staging it
     assert run("forget", "apply", copy.root, "--yes")[0] == 0
-    assert [path.name for path in (copy.root / "releases").glob("[!.]*")] == ["1.0.1"]
+    assert [path.name for path in (copy.root / "releases").iterdir() if path.is_dir()] == ["1.0.1"]
+    told = notice.read_bytes()
+    notice.unlink()
+    begin(copy.root, removal)  # as if killed when it was staged
+    assert run("forget", "apply", copy.root, "--yes")[0] == 0
+    assert notice.read_bytes() == told
+    assert [path.name for path in (copy.root / "releases").iterdir() if path.is_dir()] == ["1.0.1"]
+
+
+def test_when_the_last_one_leaves_no_version_follows(copy):
+    write_sources(copy.root, [source_row(path.name, "everybody", consent="nobody") for path in copy.photos.iterdir()])
+    code, told = run("forget", "apply", copy.root, "everybody", "--yes")
+    assert code == 0 and "nobody is left, so no version follows" in told
+    assert not [path for path in (copy.root / "releases").iterdir() if path.is_dir()]
+    assert list(verify_all([copy.pristine, copy.forged])) == []
 
 
 def test_what_only_the_curator_can_mend_keeps_the_removal_open(unreleased):
@@ -182,6 +199,12 @@ def test_predictions_and_scores_lose_their_lines(unreleased, tmp_path):
     code, _ = run("forget", "apply", unreleased.root, NAME, "--yes", "--runs", tmp_path / "runs")
     assert code == 0
     assert (tmp_path / "runs" / "predictions.jsonl").read_text() == lines[0]
+
+
+def test_a_closure_inside_the_dataset_is_refused(copy):
+    for verb in ("plan", "apply"):
+        with pytest.raises(UserError, match=r"would lie in the dataset.* Give --out a place outside"):
+            run("forget", verb, copy.root, NAME, "--out", copy.root / "private" / "closure.json")
 
 
 def test_nobody_goes_unless_it_is_confirmed(copy):

@@ -28,6 +28,7 @@ from mmtt.release import (
     write_checksums,
     write_removed,
 )  # fmt: skip
+from mmtt.release_check import verify_release
 from mmtt.rewriting import names_any, rewrite
 from mmtt.shards import Footer, ShardWriter, read_footer
 from tests.factories import make_forged_record, make_record
@@ -185,3 +186,10 @@ def test_a_rewritten_shard_has_the_bytes_of_one_that_never_had_the_rows(tmp_path
     assert went == len(gone)
     assert read_footer(tmp_path / "cut") == Footer("test", "inputs", "prints")
     assert file_sha256(tmp_path / "cut") == file_sha256(tmp_path / "some")
+
+
+def test_a_split_of_which_nobody_is_left_is_declared_no_more(release):
+    prune(release, stones(9, 10))
+    assert list(verify_release(release)) == []
+    loaded = datasets.load_dataset(str(release), cache_dir=str(release / ".cache"))
+    assert {name: len(rows) for name, rows in loaded.items()} == {"train": 8}

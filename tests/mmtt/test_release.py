@@ -1,5 +1,6 @@
 """What a release says of itself, and how that is read when a stranger wrote it."""
 
+import json
 import subprocess
 
 import pytest
@@ -32,11 +33,24 @@ def test_a_release_comes_back_as_it_was_written(tmp_path):
     assert is_release(tmp_path) and records_folder(tmp_path) == tmp_path / "data"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": "x"}', ABOUT.to_json().replace("1.2.0", "one")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "{}", '{"name": "x"}', ABOUT.to_json().replace("1.2.0", "one"), ABOUT.to_json().replace("-27", "-99"),
+        json.dumps({**json.loads(ABOUT.to_json()), "rows": ["\x1b[2J"]}),
+        json.dumps({**json.loads(ABOUT.to_json()), "rows": {"default": {"train": "\x1b[2J"}}}),
+    ],
+)  # fmt: skip
 def test_what_is_no_release_is_refused_in_a_sentence(tmp_path, text):
     (tmp_path / RELEASE).write_text(text)
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=r"release\.json cannot be read") as caught:
         Release.load(tmp_path)
+    assert str(caught.value).isprintable()
+
+
+def test_what_a_later_version_says_besides_is_passed_over(tmp_path):
+    (tmp_path / RELEASE).write_text(json.dumps({**json.loads(ABOUT.to_json()), "doi": "10.1/x"}))
+    assert Release.load(tmp_path) == ABOUT
 
 
 @pytest.mark.parametrize("text", ["1.2", "1.2.3.4", "v1.2.3", "1.02.3", "1.2.3-rc1", "", "1.2.-3", "١.٢.٣"])

@@ -6,7 +6,8 @@ import pytest
 
 from mmtt.errors import Rejected, UserError
 from mmtt.record import PlanRow
-from pipelines import denied
+from pipelines import denied, erase
+from tests.pipelines.importers.strangers import bring, made, pictures, put, records, table
 
 ON = date(2026, 11, 27)
 SHA256, PHASH = "ab" * 32, "f0f0f0f0f0f0f0f0"
@@ -91,3 +92,25 @@ def test_a_list_whose_salt_is_gone_stops_everything(listed):
     (listed / "private" / "salt").unlink()
     with pytest.raises(UserError, match=r"which is gone\. Restore it"):
         denied.load(listed)
+
+
+def test_what_was_taken_out_of_an_import_does_not_come_back_with_it(tmp_path):
+    source = tmp_path / "in"
+    pictures(source, range(3))
+    put(source, "Tp/real.png", made(8).pristine)
+    table(
+        source, [*([f"./Tp/p{n}.png", f"./Gt/p{n}.png"] for n in range(3)), ["./Tp/real.png", "Negative"]], "train.json"
+    )
+    layout, _ = bring(source / "train.json", tmp_path / "out")
+    old = records(layout)
+    for name, pristine in (("Tp/p1.png", 0), ("Tp/real.png", 1)):
+        removal = erase.close(layout.root, old[name].record_id)
+        assert (removal.records, len(removal.pristine)) == ((old[name].record_id,), pristine)
+        erase.deny(layout.root, removal, ON)
+        erase.apply(layout.root, removal)
+        assert list(erase.traces(layout.root, removal)) == []
+    left = {name: record for name, record in old.items() if name not in ("Tp/p1.png", "Tp/real.png")}
+    assert records(layout) == left
+    layout, _ = bring(source / "train.json", tmp_path / "out")
+    assert records(layout) == left
+    assert list(erase.traces(layout.root, removal)) == []

@@ -127,6 +127,13 @@ def test_somebody_who_is_not_there_is_told_in_a_sentence(built):
         erase.close(built.root, "Nobody")
 
 
+def test_somebody_who_left_is_told_to_have_left(copy):
+    removal = forget(copy, NAME)
+    for whom in (NAME, removal.records[0]):
+        with pytest.raises(UserError, match=r"was taken out of .* already"):
+            erase.close(copy.root, whom)
+
+
 def test_nothing_is_left_and_nothing_else_is_touched(copy, built):
     removal = erase.close(copy.root, NAME)
     assert len({trace.where for trace in erase.traces(copy.root, removal)}) > 10, "the search finds what is there"
@@ -268,12 +275,12 @@ def test_killed_at_any_moment_and_run_again_it_ends_the_same(tmp_path):
     removal.write_text(erase.close(layout.root, NAME).to_json())
     script = ROOT / "tests" / "support" / "killed_removal.py"
     done = subprocess.run(
-        [sys.executable, str(script), str(layout.root), str(removal), str(tmp_path), "8"],
+        [sys.executable, str(script), str(layout.root), str(removal), str(tmp_path), "6"],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=100,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert told["moments"] > 25 and told["killed"] == 8
+    assert told["moments"] > 25 and told["killed"] == 6
     assert told["other_ends"] == []
 
 

@@ -15,7 +15,7 @@ from .words import Told
 
 __all__ = ["Told", "automatic"]
 
-_ALWAYS: Mapping[str, Told] = MappingProxyType(composition.ALWAYS | processing.ALWAYS)
+_ALWAYS: Mapping[str, Told] = MappingProxyType(composition.ALWAYS)
 _OF_FACTS: Mapping[str, Callable[[Facts], Told]] = MappingProxyType(
     composition.OF_FACTS | collection.OF_FACTS | processing.OF_FACTS | conditions.OF_FACTS
 )

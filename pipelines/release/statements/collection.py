@@ -17,13 +17,23 @@ def acquired(facts: Facts) -> Told:
     if told := imported(facts):
         return Told(f" {told}; pictures and masks are as they were found there. {audited}".rstrip())
     photos = sum(one["photos"] for one in figures.origins(facts.rows))
-    finders = counted(values(facts.rows["landmark_finder"]))
     text = (
-        f" the faces were cut out of {so_many(photos, 'photo')} of the origins that are named under Composition; "
-        f"landmarks were found by {finders}. Forgeries were derived from these pictures by programs, and their masks "
-        f"from the edit itself. {audited}"
+        f" the faces were cut out of {so_many(photos, 'photo')} of {_origins(facts)}; {_landmarks(facts)}. "
+        f"Forgeries were derived from these pictures by programs, and their masks from the edit itself. {audited}"
     )
     return Told(text.rstrip())
+
+
+def _origins(facts: Facts) -> str:
+    return joined(sorted({str(plain(one["origin"])) for one in figures.origins(facts.rows)}))
+
+
+def _landmarks(facts: Facts) -> str:
+    """Who found the landmarks; those that came in a file with the photos were found by nobody here."""
+    finders = values(facts.rows["landmark_finder"])
+    brought = finders.pop("sidecar", 0)
+    found = [f"landmarks were found by {counted(finders)}"] if finders else []
+    return joined([*found, *([f"those of {brought:,} records came in a file with the photos"] if brought else [])])
 
 
 def procedures(facts: Facts) -> Told:
@@ -32,18 +42,19 @@ def procedures(facts: Facts) -> Told:
     keys = edited[["manipulator", "manipulator_version"]].fillna("unknown").value_counts(sort=False)
     programs = joined(
         f"{span(str(name))} version {plain(str(version))} ({count:,})"
-        for (name, version), count in sorted(keys.items())
-    )
+        for (name, version), count in sorted(keys.items()) if name != "unknown"
+    )  # fmt: skip
+    nothing = "Which programs forged is not known." if len(edited) else "Nothing was forged."
     made_in = facts.release.environment
     with_what = joined(f"{plain(name)} {plain(value)}" for name, value in sorted(made_in.items()) if name in _TOOLS)
     text = (
         f" everything was {'read' if facts.recipe.imported else 'made'} by the MMTT toolkit from a recipe (SHA-256 "
         f"`{facts.release.recipe_sha256}`). "
-        f"{f'The programs that forged were {programs}.' if programs else 'Nothing was forged.'}"
+        f"{f'The programs that forged were {programs}.' if programs else nothing}"
     )
     learned = edited["weights_sha256"].nunique()
     told = f" They used {so_many(learned, 'set')} of learned weights, whose digests are in the rows." if learned else ""
-    where = f" The shards were made with {with_what}." if with_what else ""
+    where = f" Where the shards were made, there were installed {with_what}." if with_what else ""
     return Told(text + told + where)
 
 
@@ -82,8 +93,7 @@ def timeframe(facts: Facts) -> Told:
 
 def sources(facts: Facts) -> Told:
     """L7."""
-    names = joined(sorted({str(plain(one["origin"])) for one in figures.origins(facts.rows)}))
-    return Told(f" the photos are those of {names}.")
+    return Told(f" the photos came from {_origins(facts)}.")
 
 
 def consents(facts: Facts, answers: Answers) -> Told:

@@ -13,7 +13,6 @@ from ..glossary import AGES, LEFT_OUT, MASK_RULES
 from ..markdown import plain, so_many
 from .words import (
     Told,
-    by_people,
     counted,
     forged,
     imported,
@@ -73,12 +72,14 @@ def sample(facts: Facts) -> Told:
 
 def content(facts: Facts) -> Told:
     """C4."""
-    schemes = counted(values(facts.rows["landmark_scheme"]))
+    schemes = values(facts.rows["landmark_scheme"])
+    schemes.pop("none", None)
+    landmarks = f"landmarks of the face (schemes: {counted(schemes)}), " if schemes else ""
     text = (
         " each row holds the picture (`image`); of a forgery, where it was made here, also the "
         "target before the edit (`pristine`), the mask of what was altered (`mask`), the weight of the blend "
         "(`alpha`) and how much each pixel changed (`change`). Beside them stand the program, its version, parameters "
-        f"and seed, the regions that were edited, landmarks of the face (schemes: {schemes}), the origin of the photo "
+        f"and seed, the regions that were edited, {landmarks}the origin of the photo "
         "with licence and consent, and the text. `README.md` lists every column."
     )
     return Told(text)
@@ -124,10 +125,12 @@ def ties(facts: Facts) -> Told:
     text = (
         f" `target_id` ties {share(targets, len(edited))} forgeries to the pristine record that was edited, "
         f"`source_id` {donors:,} of them to the one that gave its face, and `group_id` all pictures of one person "
-        "(where the origin names persons) or of one photo. Near duplicates, and faces that were found to be one "
-        "person's, lie in one split."
+        "(where the origin names persons) or of one photo."
     )
-    return Told(text)
+    return Told(text + ("" if imported(facts) else _TOGETHER))
+
+
+_TOGETHER = " Near duplicates, and faces that were found to be one person's, lie in one split."
 
 
 def splits(facts: Facts) -> Told:
@@ -157,7 +160,8 @@ def errors(facts: Facts) -> Told:
         for told in facts.audits
         if told["verdict"] in ("fails", "doubtful")
     ]
-    looked = f" {so_many(len(facts.audits), 'audit')} looked for them: {counts}. `audits.json` has every figure."
+    asked = so_many(len(facts.audits), "audit")
+    looked = f" {asked} looked for faults, leaks and shortcuts: {counts}. `audits.json` has every figure."
     named = " Those that did not pass:" if worse else ""
     text = f"{looked} {said_of(facts, 'M1', 'L2', 'X3')}".rstrip()
     return Told(text + named, "\n".join(worse))
@@ -190,7 +194,7 @@ def subpopulations(facts: Facts) -> Told:
 
 def sensitive(facts: Facts) -> Told:
     """C15."""
-    wrote = len({report.annotator for report in by_people(facts)})
+    wrote = figures.texts(facts.reports)["annotators"]
     people = f" Those who wrote the texts ({wrote:,}) stand in it under pseudonyms." if wrote else ""
     text = " there are photos of faces, and landmarks of them, from which biometric data can be derived."
     return Told(text + people)

@@ -44,17 +44,18 @@ def channel(facts: Facts, answers: Answers) -> Told | None:
         return None
     files, total = so_many(len(facts.files), "Parquet file"), size(sum(file.bytes for file in facts.files))
     text = (
-        f" as {files} ({total}) with their digests, in the repository {link(terms.hub_url(answers.about))}, "
-        f"tag `v{facts.release.version}`. The copy for training is stripped of marks, so that no detector learns them."
+        f" it comes as {files} ({total}) with their digests, in the repository {link(terms.hub_url(answers.about))}, "
+        f"tag `v{facts.release.version}`."
     )
+    stripped = " The copy for training is stripped of marks, so that no detector learns them."
     marked = "marked" in facts.release.rows
     copy = " The configuration `marked` holds the same pictures with content credentials." if marked else ""
-    return Told(text + copy)
+    return Told(text + (stripped if facts.recipe.imported is None else "") + copy)
 
 
 def published(facts: Facts) -> Told:
     """D3."""
-    return Told(f" the day of publication is {facts.release.date}.")
+    return Told(f" the files are of {facts.release.date}, and may be published from that day on.")
 
 
 def licensing(facts: Facts, answers: Answers) -> Told:

@@ -1,6 +1,6 @@
 """Processing: what a release says of how pictures were prepared and texts were written (questions P1–P4)."""
 
-from mmtt.html import figure
+from mmtt.html import figure, percent
 
 from .. import figures
 from ..facts import Facts
@@ -56,10 +56,10 @@ def agreed(facts: Facts) -> str:
 def preprocessing(facts: Facts) -> Told:
     """P1."""
     gate = facts.recipe.forge.gate
+    face = f", and where a finder still gives its face {figure(gate.min_face_score)} or more"
     bars = (
-        f" A forgery counts from a mean change of {figure(gate.min_change_mean)} inside its mask and a mask of "
-        f"{figure(gate.min_mask_share)} of the frame on, and where a face is still found in it (score "
-        f"{figure(gate.min_face_score)}), if one was looked for."
+        f" A forgery counts from a mean change of {figure(gate.min_change_mean)} of 255 inside its mask and a mask of "
+        f"{percent(gate.min_mask_share)} of the frame on{face if facts.recipe.forge.find_faces else ''}."
         if facts.recipe.imported is None else ""
     )  # fmt: skip
     return Told(f", yes. {prepared(facts)}{bars}\n\n{written(facts)} {agreed(facts)}")
@@ -75,10 +75,17 @@ def software(facts: Facts) -> Told:
     return Told(text)
 
 
+def raw(facts: Facts) -> Told:
+    """P2."""
+    return _AS_SHIPPED if facts.recipe.imported is not None else _RAW
+
+
+_AS_SHIPPED = Told(
+    " pictures are the files as their origin ships them; what those were made of lies there, if anywhere."
+)
 _RAW = Told(
     " the photos as they were found are not part of the dataset; `origin` and `origin_id` say where each came from, "
     "and `align_matrix` leads from its pixels to the picture's. Target, blend weight and change are kept beside each "
     "forgery, and of texts that another person edited the author's own words (`original_text`)."
 )
-OF_FACTS = {"P1": preprocessing, "P3": software}
-ALWAYS = {"P2": _RAW}
+OF_FACTS = {"P1": preprocessing, "P2": raw, "P3": software}

@@ -8,10 +8,9 @@ import pandas as pd
 
 from mmtt.reports import Report
 
+from .. import figures
 from ..facts import Facts
 from ..markdown import code, plain, so_many
-
-MACHINES = ("template", "model")  # origins of texts that no person wrote
 
 
 class Told(NamedTuple):
@@ -68,7 +67,7 @@ def imported(facts: Facts) -> str:
 
 def by_people(facts: Facts) -> list[Report]:
     """Return the texts that people wrote, or may have written."""
-    return [report for report in facts.reports if report.text_origin not in MACHINES]
+    return figures.by_people(facts.reports)
 
 
 def days(facts: Facts) -> list[str]:

@@ -363,6 +363,10 @@ def test_what_is_no_picture_is_a_sentence(command, tmp_path):
         command("read", path)
     with pytest.raises(UserError, match="cannot be read"):
         command("read", tmp_path / "nowhere.png")
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(PRISTINE[0].image)
+    with pytest.raises(UserError, match=r"words\.png: no certificates in PEM"):
+        command("read", picture, "--trust", path)
 
 
 def test_a_release_is_exported_elsewhere_and_never_into_itself(release, command, pair, tmp_path):
@@ -390,6 +394,8 @@ def test_a_forgery_to_be_shown_is_framed_and_a_pristine_picture_is_not(release, 
         assert found.record["record_id"] == record.record_id
     with pytest.raises(UserError, match="holds no record"):
         command("picture", release, "0" * 24, tmp_path / "none.png", *options)
+    with pytest.raises(UserError, match="which is a folder"):
+        command("picture", release, FORGED[0].record_id, tmp_path, *options)
 
 
 def test_a_certificate_made_here_signs(command, release, tmp_path):

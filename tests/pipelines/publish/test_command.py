@@ -7,6 +7,8 @@ from typer.testing import CliRunner
 
 from mmtt.errors import UserError
 from mmtt.record import Lineage
+from mmtt.release import Tombstone
+from mmtt.removal import journal
 from pipelines import cli_publish
 from pipelines.publish.purge import purge_hub
 from tests.factories import answered, make_record, stored_dataset
@@ -78,6 +80,17 @@ def test_what_may_not_be_published_today_is_not(server, tmp_path, consent, expir
     assert server.requests == []
 
 
+def test_nothing_is_published_or_purged_while_somebody_is_taken_out(server, tmp_path):
+    root = dataset(tmp_path / "set")
+    journal(root).parent.mkdir(parents=True)
+    journal(root).write_text("{}")
+    done = run(root, "--version", "1.0.0", "--repo", "lab/faces")
+    assert isinstance(done.exception, UserError) and "mmtt forget apply" in str(done.exception)
+    with pytest.raises(UserError, match="is not completed"):
+        purge_hub(root, "lab/faces", lambda _: True)
+    assert server.requests == []
+
+
 def test_a_consent_that_ends_today_still_holds(server, tmp_path):
     assert run(dataset(tmp_path / "set", AGREED, TODAY), "--version", "1.0.0", "--repo", "lab/faces").exit_code == 0
     assert "v1.0.0" in server.repo("lab/faces").tags
@@ -94,7 +107,8 @@ def test_purging_publishes_the_newest_release_of_the_dataset(server, tmp_path):
     people = sorted(
         (make_record(seed, consent=AGREED, split="train") for seed in (1, 2)), key=lambda one: one.record_id
     )
-    write_release(root / "releases" / "1.0.1", "1.0.1", {"train-00000-of-00001": people})
+    gone = Tombstone(make_record(0).record_id, "1.0.1", "erasure")
+    write_release(root / "releases" / "1.0.1", "1.0.1", {"train-00000-of-00001": people}, removed=[gone])
     said = []
     done = purge_hub(root, "lab/faces", lambda _: True, said.append)
     assert done.left == [] and "done: publish 1.0.1" in said and set(server.repo("lab/faces").tags) == {"v1.0.1"}
@@ -104,7 +118,12 @@ def test_purging_publishes_the_newest_release_of_the_dataset(server, tmp_path):
 @pytest.mark.usefixtures("server")
 def test_there_is_nothing_to_purge_without_a_release_or_a_repository(tmp_path):
     root = dataset(tmp_path / "set")
-    with pytest.raises(UserError, match="nothing to purge"):
+    with pytest.raises(UserError, match=r"removed\.csv names no erasure, so there is nothing to purge"):
+        purge_hub(root, "lab/faces", lambda _: True)
+    people = [make_record(1, consent=AGREED, split="train")]
+    gone = Tombstone(make_record(0).record_id, "1.0.1", "erasure")
+    write_release(root / "releases" / "1.0.1", "1.0.1", {"train-00000-of-00001": people}, removed=[gone])
+    with pytest.raises(UserError, match="is not on the Hub"):
         purge_hub(root, "lab/faces", lambda _: True)
     with pytest.raises(UserError, match="has no release"):
         purge_hub(tmp_path / "empty", "lab/faces", lambda _: True)

@@ -120,6 +120,24 @@ def test_a_tag_with_other_content_is_never_moved(server, folder):
     assert server.repo(REPO).head == head
 
 
+def test_a_gate_that_is_asked_for_is_set_on_a_published_version_too(server, folder):
+    send(folder)
+    lines = send(folder, gated="auto", private=True)
+    assert lines == ["make it private", "set access to: auto", lines[2]] and "nothing else to do" in lines[2]
+    assert server.repo(REPO).gated == "auto" and server.repo(REPO).private
+
+
+def test_the_tag_is_on_the_releases_commit_though_main_went_on(server, folder):
+    def meddle(line):
+        if line.startswith("tag"):
+            repo = server.repo(REPO)
+            repo.commit("refs/heads/main", repo.put(repo.at("main").tree, "note.txt", b"hello"), "meanwhile")
+
+    publish(Staged(folder), Remote(REPO), say=meddle)
+    assert "note.txt" in digests(server) and "note.txt" not in digests(server, "v1.0.0")
+    assert verify_remote(REPO, "v1.0.0").wrong == [] and "nothing to do" in send(folder)[0]
+
+
 @pytest.mark.usefixtures("server")
 def test_an_older_version_is_refused(folder):
     send(extended(folder))
@@ -280,6 +298,15 @@ def test_a_hub_that_is_away_is_one_sentence(folder, monkeypatch):
         send(folder)
 
 
+@pytest.mark.parametrize("token", ["hf_with a space", "hf_wïth an umlaut", "hf_with\x01one", "hf_of\ntwo lines"])
+def test_a_token_of_odd_characters_is_one_sentence_without_it(server, folder, monkeypatch, token):
+    server.enter(monkeypatch, token)
+    with pytest.raises(UserError) as told:
+        send(folder)
+    said = "".join(traceback.format_exception(told.value))
+    assert "Make one with write rights" in str(told.value) and token not in said and repr(token)[1:-1] not in said
+
+
 def test_an_old_huggingface_hub_is_told_so(monkeypatch):
     monkeypatch.setattr(hub_module, "version", lambda _: "1.9.3")
     with pytest.raises(MissingDependency, match=r"huggingface_hub 1\.9\.3 cannot .* pip install"):
@@ -325,13 +352,17 @@ def test_an_upload_killed_in_the_middle_goes_on_and_ends_with_the_same_digests(s
     folder = write_release(tmp_path / "1.0.0", "1.0.0", shards)
     server.expect(Fault("PUT", "/lfs/", "slow", times=99))
     command = [sys.executable, "-c", PUBLISH, str(folder), REPO]
-    with subprocess.Popen(command, env={**os.environ, **server.environment()}) as run:
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_DISABLE_PROGRESS_BARS"}
+    environment |= server.environment()
+    told = tmp_path / "told"
+    with told.open("wb") as file, subprocess.Popen(command, env=environment, stderr=file) as run:
         while len(list((server.folder / "lab__faces" / "lfs").glob("*"))) < 2:
             assert run.poll() is None
             time.sleep(0.02)
         run.send_signal(signal.SIGKILL)
     kept = {path.name for path in (server.folder / "lab__faces" / "lfs").iterdir()}
     assert 2 <= len(kept) < 8 and digests(server) == {} and server.repo(REPO).tags == {}
+    assert b"%|" not in told.read_bytes()  # nobody watches a file
     server.expect()
     server.requests.clear()
     send(folder)

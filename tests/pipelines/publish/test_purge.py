@@ -46,9 +46,9 @@ class Removal:
         self.old = server.repo(REPO).head
         more = {"train-00001-of-00002": some_records("train", start=5)}
         send(write_release(tmp_path / "1.1.0", "1.1.0", {TRAIN: records, TEST: test, **more}))
-        stones = [Tombstone(self.gone, "1.1.1", "erasure")]
+        self.stones = [Tombstone(self.gone, "1.1.1", "erasure")]
         left = {TRAIN: [records[0], records[2]], TEST: test, **more}
-        self.after = write_release(tmp_path / "1.1.1", "1.1.1", left, removed=stones)
+        self.after = write_release(tmp_path / "1.1.1", "1.1.1", left, removed=self.stones)
 
     def purge(self, confirm=lambda _: True):
         steps = []
@@ -88,9 +88,30 @@ def test_publishing_alone_leaves_the_record_in_the_old_versions(removal):
     assert {trace.what for trace in removal.traces()} == {"a record_id"}
 
 
-def test_a_second_purge_has_nothing_to_do(removal):
+def test_a_second_purge_does_nothing_and_says_how_it_stands(removal):
     removal.purge()
-    assert removal.purge() == ((done := removal.purge()[0]), []) and done.left == []
+    said = []
+    done = purge(Staged(removal.after), Remote(REPO), removal.notes, pytest.fail, said.append)
+    assert done.left == [] and len(said) == 1 and "no large file of a version that may hold them" in said[0]
+
+
+def test_versions_after_a_purge_stay_when_it_is_run_again(removal):
+    removal.purge()
+    records = {TRAIN: some_records("train", 1), TEST: some_records("test", start=9)}
+    send(write_release(removal.after.parent / "1.2.0", "1.2.0", records, removed=removal.stones))
+    removal.after = removal.after.parent / "1.2.0"
+    repo = removal.server.repo(REPO)
+    before, large = dict(repo.refs), set(repo.pushed)
+    done, steps = removal.purge()
+    assert (steps, done.left, set(repo.tags)) == ([], [], {"v1.1.1", "v1.2.0"})
+    assert repo.refs == before and set(repo.pushed) == large and verify_remote(REPO, "v1.1.1").wrong == []
+
+
+@pytest.mark.usefixtures("server")
+def test_a_version_that_names_nobody_as_erased_purges_nothing(tmp_path):
+    folder = write_release(tmp_path / "1.0.0", removed=[Tombstone("0" * 24, "1.0.0", "curation")])
+    with pytest.raises(UserError, match="names no erasure, so there is nothing to purge"):
+        purge(Staged(folder), Remote(REPO), tmp_path / "notes.json", lambda _: True, quiet)
 
 
 def test_each_step_is_asked_and_one_that_is_declined_stops_there(removal):

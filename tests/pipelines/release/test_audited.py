@@ -120,6 +120,17 @@ def test_no_annotator_is_named_as_the_worst(staged, tmp_path):
     assert "'a1'" not in text
 
 
+def test_nor_does_the_releases_own_answer_single_one_out(tmp_path):
+    layout = set_of(tmp_path / "set", X6=None)
+    names = ["moth-4", "lark-7"]
+    text = "The nose looks blurred, as it does in every one of these. " * 10
+    said = [make_report(record, text, annotator=names[n % 2]) for n, record in enumerate(FORGED)]
+    staged = stage(tmp_path / "out", released(layout), said)
+    told, _, text = audited(staged, layout)
+    assert "of 3 texts that one annotator wrote say little new" in told["X6"]["sentence"]
+    assert not [name for name in names if name in text]
+
+
 def test_worst_rows_of_texts_and_files_are_named_without_their_words(tmp_path):
     layout = set_of(tmp_path / "set")
     wrong = [replace(report, text="The left ear of the hat looks wrong.", text_origin="nobody") for report in REPORTS]

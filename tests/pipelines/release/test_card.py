@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from importlib import resources
 
+import datasets
 import pytest
 import yaml
 from huggingface_hub import DatasetCard
@@ -185,6 +186,17 @@ def test_datasets_finds_every_config_and_the_cards_own_code_runs(tmp_path):
     assert read["size"] == [64, 64]
 
 
+def test_two_folders_of_one_name_do_not_share_what_datasets_caches(tmp_path):
+    places = set()
+    for parent in ("first", "second"):
+        folder = tmp_path / parent / "1.0.0"
+        found = [replace(record, origin=parent) for record in records()]
+        made = facts(found, files=staged(folder, found))
+        (folder / "README.md").write_text(card.render(made, answers()), encoding="utf-8")
+        places.add(datasets.load_dataset_builder(str(folder), cache_dir=str(tmp_path / "cache")).cache_dir)
+    assert len(places) == 2
+
+
 def test_strangers_words_are_text_and_neither_markup_nor_yaml():
     changes = dict.fromkeys(
         ("title", "summary", "contact", "homepage", "citation", "funding", "removal_contact"), HOSTILE
@@ -263,7 +275,7 @@ def test_counts_are_those_of_the_rows():
 
 
 def test_a_donor_counts_where_it_is_shown():
-    found = records()
+    found = list(records())
     donor = {"source_origin": "others", "source_origin_id": "x", "source_licence": "CC0-1.0", "source_consent": CONSENT}
     found[1] = replace(found[1], **donor, source_group_id="g", source_id="s")
     text = card.render(facts(found, files=files("data")), answers())
@@ -332,6 +344,12 @@ def test_a_curators_bibtex_is_kept_and_another_citation_stands_beside_ours():
     text = card.render(full(), about(citation="Moss (2026). Faces."))
     assert "Moss (2026). Faces." in text
     assert "@misc{tiny-1.2.0,\n  title = {{Drawn faces}},\n  author = {{Ada Moss} and {Ben Reed}}," in text
+
+
+def test_a_title_with_the_signs_of_tex_does_not_break_the_bibtex():
+    made = answers()
+    made = made.model_copy(update={"about": made.about.model_copy(update={"title": "Real {& fake_100%"})})
+    assert r"title = {{Real \& fake\_100\%}}," in card.render(facts(records(), files=files("data")), made)
 
 
 def test_drawn_faces_are_not_called_personal_data():

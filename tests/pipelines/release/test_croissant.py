@@ -15,10 +15,10 @@ from mmtt.errors import UserError
 from mmtt.files import file_sha256
 from mmtt.record import Record
 from mmtt.regions import REGIONS
+from mmtt.release import CONFIGS
 from mmtt.reports import Report
 from mmtt.schema import columns
 from pipelines.release import croissant
-from pipelines.release.figures import CONFIGS
 from tests.factories import make_record
 from tests.pipelines.release import described
 

@@ -9,7 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from mmtt.recipe import Recipe
-from pipelines.release import datasheet
+from pipelines.release import datasheet, figures
 from pipelines.release.answers import DATASHEET, Answers, load, missing
 from pipelines.release.questions import SECTIONS, questions
 from pipelines.release.statements import automatic
@@ -106,7 +106,7 @@ def test_figures_are_those_of_the_rows(sheet):
 
 def test_audits_that_did_not_pass_are_named_with_what_they_found(sheet):
     told = answer(sheet, "C9")
-    assert "3 audits looked for them: 1 passed, 1 failed and 1 could not be made" in told
+    assert "3 audits looked for faults, leaks and shortcuts: 1 passed, 1 failed and 1 could not be made" in told
     assert "X6, Template collapse" in told
     assert "<b>" not in told.replace("\\<b\\>", "")
     assert "Each of 6 components is in one." in answer(sheet, "C8")
@@ -137,11 +137,32 @@ def test_questions_about_people_are_answered_by_the_release_where_all_faces_are_
 def test_an_imported_dataset_claims_nothing_that_was_done_elsewhere(records):
     plain = {key: value for key, value in tiny_recipe().items() if key != "forge"}
     recipe = Recipe.model_validate(plain | {"imported": {"format": "pairs", "digest": "cd" * 32}})
-    sheet = datasheet.render(described.facts(records, recipe=recipe), described.answers())
+    strangers = [replace(record, manipulator=record.manipulator and "unknown") for record in records]
+    texts = described.reports(records, annotator="unknown")
+    sheet = datasheet.render(described.facts(strangers, texts, recipe=recipe), described.answers())
     for code in ("C3", "L1", "L3"):
         assert "imported from a dataset that others made" in answer(sheet, code)
-    assert "assigned before anything was forged" not in sheet
-    assert "by one resampling" not in sheet
+    assert "Which programs forged is not known." in answer(sheet, "L2")
+    for claim in (
+        "assigned before anything was forged", "by one resampling", "lie in one split", "kept beside each forgery",
+        "stripped of marks", "under pseudonyms",
+    ):  # fmt: skip
+        assert claim not in sheet
+
+
+def test_nobody_is_asked_for_who_brought_landmarks_in_a_file_nor_a_face_looked_for_that_was_not(records):
+    known = described.facts([replace(record, landmark_finder="sidecar") for record in records])
+    told = datasheet.render(known, described.answers())
+    assert f"those of {len(records)} records came in a file with the photos" in told
+    assert "where a finder still gives" not in told, "the recipe looks for none"
+
+
+def test_a_model_that_wrote_is_no_annotator(records):
+    texts = described.reports(records)
+    texts[:2] = [replace(texts[0], annotator="a2"), texts[1]]
+    assert figures.texts(texts)["annotators"] == 2
+    texts[0] = replace(texts[0], text_origin="model", annotator="some-model")
+    assert figures.texts(texts)["annotators"] == 1
 
 
 def test_machines_texts_are_said_to_be_machines(records):

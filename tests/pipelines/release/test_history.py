@@ -54,11 +54,16 @@ def test_what_changed_decides_which_part_of_the_version_grows(tmp_path, now, lea
             history.require_version(Version.parse("1.2.4"), before, changes)
 
 
-def test_a_new_text_is_a_change_and_nothing_changed_is_no_release(tmp_path):
+def test_a_new_text_is_a_change(tmp_path):
     before = released(tmp_path, "1.0.0", RECORDS)
     assert history.compare(frame(*RECORDS), {RECORDS[0].record_id: ("A word.", "human")}, before).changed
-    with pytest.raises(UserError, match="Nothing changed since release"):
-        history.require_version(Version(1, 0, 1), before, history.compare(frame(*RECORDS), {}, before))
+
+
+def test_a_card_or_an_address_can_be_put_right_though_no_record_changed(tmp_path):
+    before = released(tmp_path, "1.0.0", RECORDS)
+    changes = history.compare(frame(*RECORDS), {}, before)
+    history.require_version(Version(1, 0, 1), before, changes)
+    assert changes.sentences() == ["No record changed; what stands beside them was put right."]
 
 
 @pytest.mark.parametrize("version", ["1.0.0", "0.9.0"])

@@ -90,7 +90,7 @@ def test_a_licence_on_no_list_needs_an_address(name):
 
 
 def test_the_text_names_licence_origins_programs_consents_and_what_is_forbidden():
-    found = records()
+    found = list(records())
     found[1] = replace(found[1], weights_licence="LicenseRef-W", obligations=["BY", "use-restricted:OpenRAIL-M"])
     told = licence.text(facts(found), about(removal_contact="out@example.org"))
     for line in (
@@ -123,7 +123,7 @@ def test_commercial_use_is_open_only_where_everybody_shown_agreed(consent, chose
 
 
 def test_a_donor_who_did_not_agree_closes_commercial_use():
-    found = records("nobody")
+    found = list(records("nobody"))
     donor = {"source_origin": "others", "source_origin_id": "x", "source_licence": "CC0-1.0", "source_consent": CONSENT}
     found[1] = replace(found[1], **donor, source_group_id="g", source_id="s")
     assert not licence.is_commercial(facts(found), "CC-BY-4.0")
