@@ -35,8 +35,13 @@ def part(name: str) -> Any:
     return module
 
 
-def close(directory: Path, whom: str) -> Removal:
+def close(directory: Path, whom: str, runs: Sequence[str] = ()) -> Removal:
     """Return everything that has to go with a record, a photo or a person, the texts about them included.
+
+    Args:
+        directory: the dataset.
+        whom: a record_id, a photo's path below `photos/`, or a name.
+        runs: folders of runs and predictions that are to be looked in, too.
 
     Raises:
         UserError: nothing of that name is here, or a file cannot be read.
@@ -44,11 +49,11 @@ def close(directory: Path, whom: str) -> Removal:
     removal: Removal = part("erase").close(directory, whom)
     annotation = load("annotation", "erase")
     texts: Collection[str] = annotation.texts(directory, removal.records) if annotation is not None else ()
-    return replace(removal, texts=tuple(sorted(texts)))
+    return replace(removal, texts=tuple(sorted(texts)), runs=tuple(runs))
 
 
-def under_way(directory: Path, whom: str | None) -> Removal | None:
-    """Return the removal that was begun and not completed; None where there is none.
+def under_way(directory: Path, whom: str | None, runs: Sequence[str] = ()) -> Removal | None:
+    """Return the removal that was begun and not completed, with more folders of runs; None where there is none.
 
     Raises:
         UserError: it is about somebody else.
@@ -59,7 +64,7 @@ def under_way(directory: Path, whom: str | None) -> Removal | None:
     begun = Removal.load(path)
     if whom not in (None, begun.asked):
         raise UserError(f"Another removal is not completed. `mmtt forget apply {directory}` completes it first.")
-    return begun
+    return replace(begun, runs=tuple(sorted({*begun.runs, *runs})))
 
 
 def plan(directory: Path, removal: Removal) -> list[Step]:

@@ -3,20 +3,18 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
 from mmtt.errors import UserError
 from mmtt.files import file_sha256, lock, replacing, write_atomically
+from mmtt.ids import digest
 from mmtt.layout import Layout
 from mmtt.progress import Progress, silent
 from mmtt.release import (
@@ -35,64 +33,108 @@ from mmtt.release import (
 from mmtt.rewriting import Goes, count, names_any, rewrite
 from mmtt.traces import search
 
+PAGES = ("overview.html", "contact-sheet.png")
 _JOURNAL = ".pruned.json"
+_LINKED = re.compile(rf"(!?)\[([^\]]*)\]\((?:{'|'.join(map(re.escape, PAGES))})\)")
 Changed = Mapping[str, tuple[str, str]]  # SHA-256 before and after, by path
 Edit = Callable[[dict[str, Any], Path, Changed], dict[str, Any]]
 
 
 @dataclass
 class Pruned:
-    """What pruning did: rows that went, by file; and sentences on what it left to the user."""
+    """What pruning did: rows that went, by file; pages of pictures that went; sentences on what it left to the user."""
 
     rows: dict[str, int] = field(default_factory=dict)
+    pages: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+
+
+def plan(root: Path, tombstones: Sequence[Tombstone], progress: Progress = silent) -> Pruned:
+    """Return what `prune` would do; nothing is changed.
+
+    Raises:
+        UserError: as for `prune`.
+    """
+    _require_copy(root)
+    done, goes, files = Pruned(), _goes(tombstones), _parquet(root)
+    counted = ((path, 0 if _leads_out(path, root) else count(path, goes)[0]) for path in files)
+    for path, gone in progress(files, counted):
+        if gone:
+            done.rows[path.relative_to(root).as_posix()] = gone
+    done.pages = _named(root, _pages(root, [*done.rows, *_noted(root)]))
+    done.left = [*_links(root, files), *_elsewhere(root, tombstones)]
+    return done
 
 
 def prune(root: Path, tombstones: Sequence[Tombstone], progress: Progress = silent) -> Pruned:
     """Take removed records, and what was erased with them, out of every Parquet file below a folder.
 
-    A release's manifests, checksums, Croissant file and list of removals are brought in step, for files that agreed
-    with them before. Killed at any moment and called again, it completes.
+    Pages of pictures beside them go: they show the version that is no more. A release's manifests, checksums, Croissant
+    file, card and list of removals are brought in step, for files that agreed with them before. Killed at any moment
+    and called again, it completes.
 
     Raises:
         UserError: no such folder, a dataset, or a file that cannot be read.
     """
+    _require_copy(root)
+    done = Pruned()
+    with lock(root):
+        for torn in root.rglob(".*.parquet.*.tmp"):
+            torn.unlink()
+        files = _parquet(root)
+        for name, gone in progress(files, _prune_files(root, files, _goes(tombstones))):
+            if gone:
+                done.rows[name] = gone
+        pages = _pages(root, _noted(root))
+        done.pages = _named(root, pages)
+        for page in pages:
+            page.unlink()
+        _bring_in_step(root, tombstones)
+    done.left = [*_links(root, files), *_elsewhere(root, tombstones)]
+    return done
+
+
+def _require_copy(root: Path) -> None:
     if not root.is_dir():
         raise UserError(f"{root} is not a folder. Name the one that holds the Parquet files.")
     if Layout(root).recipe.is_file():
         raise UserError(
             f"{root} is a dataset, not a copy of a release. `mmtt forget plan {root} WHOM` takes people out."
         )
-    done = Pruned()
-    with lock(root):
-        for torn in root.rglob(".*.parquet.*.tmp"):
-            torn.unlink()
-        files = [path for path in sorted(root.rglob("*.parquet")) if path.is_file()]
-        for name, gone in progress(files, _prune_files(root, files, tombstones, done)):
-            if gone:
-                done.rows[name] = gone
-        _bring_in_step(root, tombstones)
-    done.left += _elsewhere(root, tombstones)
-    return done
 
 
-def _prune_files(
-    root: Path, files: list[Path], tombstones: Sequence[Tombstone], done: Pruned
-) -> Iterator[tuple[str, int]]:
+def _parquet(root: Path) -> list[Path]:
+    return [path for path in sorted(root.rglob("*.parquet")) if path.is_file()]
+
+
+def _goes(tombstones: Sequence[Tombstone]) -> Goes:
     erased = names_any([stone.record_id for stone in tombstones if stone.reason == "erasure"])
     itself = names_any([stone.record_id for stone in tombstones], ["record_id"])
+    return lambda table: erased(table) | itself(table)
 
-    def goes(table: pa.Table) -> npt.NDArray[np.bool_]:
-        return erased(table) | itself(table)
 
+def _prune_files(root: Path, files: list[Path], goes: Goes) -> Iterator[tuple[str, int]]:
     for path in files:
-        name, gone = path.relative_to(root).as_posix(), 0
-        if _leads_out(path, root):
-            hint = "Name the folder where the files themselves lie, or download the newest release"
-            done.left.append(f"{name} is a link, and was not touched. {hint}.")
-        elif count(path, goes)[0]:
-            gone = _prune_file(root, path, goes)
-        yield name, gone
+        cut = not _leads_out(path, root) and count(path, goes)[0]
+        yield path.relative_to(root).as_posix(), _prune_file(root, path, goes) if cut else 0
+
+
+def _links(root: Path, files: list[Path]) -> list[str]:
+    hint = "Name the folder where the files themselves lie, or download the newest release"
+    found = _named(root, [path for path in files if _leads_out(path, root)])
+    return [f"{name} is a link, and is not touched. {hint}." for name in found]
+
+
+def _pages(root: Path, changed: Collection[str]) -> list[Path]:
+    """Pages of pictures of the releases that some files belong to: no name tells whom they show."""
+    folders = [path.parent for path in sorted(root.rglob(RELEASE))]
+    cut = [root / name for name in changed if name.endswith(".parquet")]
+    stale = [folder for folder in folders if any(path.is_relative_to(folder) for path in cut)]
+    return [folder / name for folder in stale for name in PAGES if (folder / name).is_file()]
+
+
+def _named(root: Path, paths: Collection[Path]) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in paths]
 
 
 def _leads_out(path: Path, root: Path) -> bool:
@@ -172,7 +214,8 @@ def _release(root: Path, folder: Path, tombstones: Sequence[Tombstone]) -> None:
     if changed := _changed(root, folder):
         _edit_json(root, folder / RELEASE, _counted, changed)
         _edit_json(root, folder / "croissant.json", _distributed, changed)
-        _declare(root, folder / "README.md")
+        _declare(root, folder / "README.md", digest(sorted(stone.record_id for stone in tombstones))[:12])
+        listed = {name: sha256 for name, sha256 in listed.items() if name not in PAGES or (folder / name).exists()}
     if (folder / REMOVED).is_file():
         known = {stone.record_id: stone for stone in [*tombstones, *read_removed(folder / REMOVED)]}
         _write(root, folder / REMOVED, write_removed(known.values()).encode())
@@ -204,8 +247,11 @@ def _distributed(told: dict[str, Any], folder: Path, changed: Changed) -> dict[s
     return told
 
 
-def _declare(root: Path, card: Path) -> None:
-    """Take out of a card what `datasets` refuses to load by: declared sizes, and splits of which no row is left."""
+def _declare(root: Path, card: Path, cut: str) -> None:
+    """Take out of a card what is no more: declared sizes and splits, which `datasets` refuses to load by, and pages.
+
+    Configs get another description: `datasets` caches a local folder by those lines, and would load the rows that went.
+    """
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     found = re.match(r"---\n(.*?\n)---\n", text, re.DOTALL)
     told = yaml.safe_load(found[1]) if found is not None else None
@@ -214,13 +260,21 @@ def _declare(root: Path, card: Path) -> None:
     new = {name: value for name, value in told.items() if name != "dataset_info"}
     with suppress(KeyError, TypeError, ValueError):  # somebody else's card
         new["configs"] = [
-            config | {"data_files": left}
+            config | {"data_files": left, "description": f"{_uncut(config.get('description', ''))}cut by {cut}"}
             for config in told["configs"]
             if (left := [entry for entry in config["data_files"] if _has_rows(card.parent, entry["path"])])
         ]
+    head = found[0]
     if new != told:
-        head = yaml.safe_dump(new, sort_keys=False, allow_unicode=True, width=120)
-        _write(root, card, f"---\n{head}---\n{text[found.end() :]}".encode())
+        head = f"---\n{yaml.safe_dump(new, sort_keys=False, allow_unicode=True, width=120)}---\n"
+    body = _LINKED.sub(lambda link: "" if link[1] else f"{link[2]} (not in this copy)", text[found.end() :])
+    _write(root, card, f"{head}{body}".encode())
+
+
+def _uncut(description: str) -> str:
+    """A config's description as it was before any copy was cut, with what parts it from more."""
+    before = re.sub(r"(, )?cut by [0-9a-f]{12}$", "", description)
+    return f"{before}, " if before else ""
 
 
 def _has_rows(folder: Path, pattern: str) -> bool:

@@ -133,7 +133,7 @@ class Record:
 
     # filled by `release`
     split: Annotated[str | None, text("`train`, `validation` or `test`; null before release.")] = None
-    report: Annotated[str | None, text("Where and why it looks forged, in a person's words.")] = None
+    report: Annotated[str | None, text("Where and why it looks forged; `text_origin` says who wrote it.")] = None
     report_regions: Annotated[
         list[int] | None, Column(pa.list_(pa.int8()), "21-vector: 1 for each region that the report names.")
     ] = None

@@ -79,7 +79,8 @@ class Release:
 
     name: of the dataset, as in its recipe. date: day of release, ISO 8601. previous: the version that it follows.
     licence: of the whole. recipe_sha256: of the recipe's bytes. rows: of each config, by split. left_out: records that
-    count in the dataset but not here, by reason. environment: where the shards were made.
+    count in the dataset but not here, by reason. environment: where the shards were made. repository: OWNER/NAME on the
+    Hub; empty where none is named.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Release:
     rows: dict[str, dict[str, int]]
     left_out: dict[str, int] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    repository: str = ""
 
     def to_json(self) -> str:
         """Return it as JSON text that ends in a newline."""

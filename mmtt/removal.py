@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 from urllib.parse import quote
@@ -22,6 +22,7 @@ KINDS = {
     "records": "a record_id", "photos": "the path of a photo", "subjects": "a name", "origin_ids": "an id at an origin",
     "digests": "a digest", "phashes": "a perceptual hash", "texts": "a text",
 }  # fmt: skip
+STAYS = ""  # the kind of a word that stays, so that a shorter one inside it is not met
 _LEAST_BYTES = 4
 _PLAIN_NUMBER = re.compile(r"[0-9]{1,7}")
 _ENCODINGS = ("utf-8", "latin-1", "utf-16-le")
@@ -36,7 +37,9 @@ class Removal:
     them that are pristine. photos: paths below `photos/`. subjects: names, as the source table has them, of people who
     go as a whole. origin_ids: ids of the photos at their origin. digests: SHA-256 of photos, pictures, and of every
     image that a row holds. phashes: perceptual hashes of the photos, 16 hex digits. texts: what people wrote about the
-    records. buckets: names of the shards to be rewritten, with their folder (`pristine/bucket-0003`).
+    records. buckets: names of the shards to be rewritten, with their folder (`pristine/bucket-0003`). stay: names,
+    paths and ids of others that hold one of those that go, as "Jane Doe-Smith" holds "Jane Doe". runs: folders of runs
+    and predictions that are looked in.
     """
 
     asked: str
@@ -49,6 +52,8 @@ class Removal:
     phashes: tuple[str, ...]
     texts: tuple[str, ...] = ()
     buckets: tuple[str, ...] = ()
+    stay: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return it as JSON text that ends in a newline. It names the person: private."""
@@ -104,12 +109,12 @@ def needles(removal: Removal) -> Mapping[bytes, str]:
     """Return what no file may hold afterwards, as bytes, each with the name of its kind (`KINDS`).
 
     Names, paths and texts also as other files spell and encode them. Left out is what is found everywhere by chance:
-    what has under 4 bytes, and plain numbers of under 8 digits.
+    what has under 4 bytes, and plain numbers of under 8 digits. Longer words of others are there with the kind `STAYS`.
     """
     found: dict[bytes, str] = {}
-    for name, kind in KINDS.items():
+    for name, kind in {**KINDS, "stay": STAYS}.items():
         for text in getattr(removal, name):
-            encodings = _ENCODINGS if name in ("photos", "subjects") else ("utf-8",)
+            encodings = _ENCODINGS if name in ("photos", "subjects", "stay") else ("utf-8",)
             for spelt in () if _PLAIN_NUMBER.fullmatch(text) else _spellings(text):
                 for data in _encoded(spelt, encodings):
                     found.setdefault(data, kind)
@@ -139,19 +144,34 @@ def journal(directory: Path) -> Path:
     return directory / "private" / "removals" / "open.json"
 
 
+def require_none_under_way(directory: Path) -> None:
+    """Refuse to make anything in a dataset, or of it, that may still hold somebody who is being taken out.
+
+    Raises:
+        UserError: a removal is under way.
+    """
+    if journal(directory).exists():
+        raise UserError(
+            f"A removal is not completed in {directory}, which may still hold them. `mmtt forget apply {directory}` "
+            "completes it first."
+        )
+
+
 def begin(directory: Path, removal: Removal) -> None:
-    """Note that a removal is under way, so that it can be completed whatever happens.
+    """Note that a removal is under way, so that it can be completed whatever happens; `runs` may be other ones.
 
     Raises:
         UserError: another one is.
     """
     path = journal(directory)
     if path.exists():
-        if Removal.load(path) != removal:
+        begun = Removal.load(path)
+        if replace(begun, runs=removal.runs) != removal:
             raise UserError(
                 f"Another removal is under way ({path}). `mmtt forget apply {directory}` completes it first."
             )
-        return
+        if begun == removal:
+            return
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, removal.to_json().encode())
 

@@ -23,7 +23,7 @@ Goes = Callable[[pa.Table], npt.NDArray[np.bool_]]
 
 
 def names_any(gone: Collection[str], columns: Collection[str] = IDS) -> Goes:
-    """Return what says of each row whether one of some columns names one of some ids."""
+    """Return what says of each row whether one of some columns names one of some ids: bool, one each."""
     ids = pa.array(sorted(gone), pa.string())
 
     def goes(table: pa.Table) -> npt.NDArray[np.bool_]:
@@ -37,6 +37,8 @@ def names_any(gone: Collection[str], columns: Collection[str] = IDS) -> Goes:
 
 def count(path: Path, goes: Goes, columns: Collection[str] = IDS) -> tuple[int, int]:
     """Return how many rows of a Parquet file go, and how many it has; only some columns are read.
+
+    `goes` says so of a table, bool, one for each row.
 
     Raises:
         UserError: it cannot be read.
@@ -56,7 +58,7 @@ def rewrite(source: Path, target: Path, goes: Goes, footer: Footer | None = None
     Args:
         source: what is read.
         target: what is written; the caller gives it its name.
-        goes: says of each row of a table whether it goes.
+        goes: says of a table whether a row goes: bool, one for each.
         footer: takes the place of the footer; by default that stays.
 
     Raises:

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmtt.removal import Trace
+from mmtt.removal import STAYS, Trace
 
 _BLOCK = 1 << 24  # bytes that are searched at once
 _UNPACKED = 1 << 32  # a packed file is read this far
@@ -44,13 +44,19 @@ _UNREADABLE = (
 
 
 class Needles:
-    """Words to be found in bytes, each with the name of its kind. A word is met where no letter or digit touches it."""
+    """Words to be found in bytes, each with the name of its kind. A word is met where no letter or digit touches it.
+
+    Words of the kind `STAYS` are not sought: where one of them stands, a shorter word inside it is not met.
+    """
 
     def __init__(self, needles: Mapping[bytes, str]) -> None:
-        hexes = {word: kind for word, kind in needles.items() if len(word) >= _LEAST_HEX and _is_hex(word)}
+        sought = {word: kind for word, kind in needles.items() if kind != STAYS}
+        hexes = {word: kind for word, kind in sought.items() if len(word) >= _LEAST_HEX and _is_hex(word)}
         self._hexes = hexes
         self._lengths = sorted({len(word) for word in hexes})
-        self._words = {word: kind for word, kind in needles.items() if word not in hexes}
+        self._words = {word: kind for word, kind in sought.items() if word not in hexes}
+        stay = [word for word, kind in needles.items() if kind == STAYS]
+        self._around = {word: _around(word, stay) for word in self._words}
         self.longest = max(map(len, needles), default=0)
 
     def met(self, data: bytes, *, first: bool = True, last: bool = True, sure: bool = False) -> set[str]:
@@ -64,8 +70,10 @@ class Needles:
         """
         kinds = self._met_hexes(data)
         for word, kind in self._words.items():
-            if kind not in kinds and not (sure and len(word) < _SURE) and _stands(word, data, first, last):
-                kinds.add(kind)
+            if kind not in kinds and not (sure and len(word) < _SURE):
+                around = self._around[word]
+                if any(not _is_inside(at, around, data, first, last) for at in _standing(word, data, first, last)):
+                    kinds.add(kind)
         return kinds
 
     def _met_hexes(self, data: bytes) -> set[str]:
@@ -87,26 +95,38 @@ def _is_hex(word: bytes) -> bool:
     return bool(_HEX[np.frombuffer(word, np.uint8)].all())
 
 
-def _stands(word: bytes, data: bytes, first: bool, last: bool) -> bool:
-    """Whether a word is there as a word: `person 1` is not met in `person 12`."""
+def _around(word: bytes, stay: Iterable[bytes]) -> list[tuple[bytes, int]]:
+    """The longer words that hold a word, and where in each."""
+    starts = ((longer, start) for longer in stay if longer != word for start in range(len(longer)))
+    return [(longer, start) for longer, start in starts if longer.startswith(word, start)]
+
+
+def _standing(word: bytes, data: bytes, first: bool, last: bool) -> Iterator[int]:
+    """Yield where a word is there as a word: `person 1` is not met in `person 12`."""
     at = data.find(word)
     while at >= 0:
-        end = at + len(word)
-        before = data[at - 1 : at] if at else (b"" if first else None)
-        after = data[end : end + 1] if end < len(data) else (b"" if last else None)
-        if (
-            before is not None
-            and after is not None
-            and not _touches(before, word[:1])
-            and not _touches(word[-1:], after)
-        ):
-            return True
+        if _stands(word, at, data, first, last):
+            yield at
         at = data.find(word, at + 1)
+
+
+def _stands(word: bytes, at: int, data: bytes, first: bool, last: bool) -> bool:
+    end = at + len(word)
+    if (not at and not first) or (end >= len(data) and not last):
+        return False  # another piece tells
+    ends = (data[at - 1 : at], word[:1]), (word[-1:], data[end : end + 1])
+    return not any(left.isalnum() and right.isalnum() for left, right in ends)
+
+
+def _is_inside(at: int, around: Iterable[tuple[bytes, int]], data: bytes, first: bool, last: bool) -> bool:
+    """Whether a word that stands somewhere is a part of a longer one that stays, or another piece tells."""
+    for longer, place in around:
+        start = at - place
+        if (start < 1 and not first) or (start + len(longer) >= len(data) and not last):
+            return True
+        if start >= 0 and data.startswith(longer, start) and _stands(longer, start, data, first, last):
+            return True
     return False
-
-
-def _touches(left: bytes, right: bytes) -> bool:
-    return left.isalnum() and right.isalnum()
 
 
 def search(
@@ -164,8 +184,9 @@ def _in_stream(handle: IO[bytes], needles: Needles, sure: bool = False, most: in
     while block:
         read += len(block)
         following = handle.read(_BLOCK)
-        kinds |= needles.met(tail + block, first=not tail, last=not following, sure=sure)
-        tail = (tail + block)[-needles.longest - 1 :]
+        piece = tail + block
+        kinds |= needles.met(piece, first=len(piece) == read, last=not following, sure=sure)
+        tail = piece[-2 * (needles.longest + 1) :]
         if most is not None and read > most and following:
             return kinds | {"is too large to be searched to its end"}
         block = following

@@ -13,6 +13,7 @@ from mmtt.manifest import REJECTIONS
 from mmtt.progress import for_person
 from mmtt.recipe import Recipe
 from mmtt.record import Rejection
+from mmtt.removal import require_none_under_way
 from mmtt.shards import read_table
 
 from . import cli_audit, cli_import, cli_look, cli_mark, cli_programs, cli_publish, cli_release
@@ -123,6 +124,7 @@ def overview(directory: Directory) -> None:
 def _run_ingest(layout: Layout, recipe: Recipe, workers: int) -> Outcome:
     from .ingest import ingest as run
 
+    require_none_under_way(layout.root)
     manifest = run(layout, recipe, executor(workers), for_person("ingest: shards"))
     refused = read_table(layout.pristine / REJECTIONS, Rejection)
     return Outcome("ingest", manifest.rows, refused, recipe.tolerate.ingest, layout.pristine)
@@ -131,6 +133,7 @@ def _run_ingest(layout: Layout, recipe: Recipe, workers: int) -> Outcome:
 def _run_plan(layout: Layout, recipe: Recipe) -> "tuple[Planned, Outcome]":
     from .plan import plan as run
 
+    require_none_under_way(layout.root)
     planned = run(layout, recipe, date.today())
     return planned, Outcome("plan", len(planned.rows), planned.rejections, recipe.tolerate.plan, layout.plan)
 
@@ -138,6 +141,7 @@ def _run_plan(layout: Layout, recipe: Recipe) -> "tuple[Planned, Outcome]":
 def _run_forge(layout: Layout, recipe: Recipe, workers: int) -> Outcome:
     from .forge import forge as run
 
+    require_none_under_way(layout.root)
     manifest = run(layout, recipe, executor(workers), for_person("forge: shards"))
     refused = read_table(layout.forged / REJECTIONS, Rejection)
     # What a gate refused is in the shards, and counted in the manifest's rows.
@@ -148,6 +152,7 @@ def _run_forge(layout: Layout, recipe: Recipe, workers: int) -> Outcome:
 def _run_degrade(layout: Layout, recipe: Recipe, workers: int) -> Outcome:
     from .degrade import degrade as run
 
+    require_none_under_way(layout.root)
     manifest = run(layout, recipe, executor(workers), for_person("degrade: shards"))
     refused = read_table(layout.degraded / REJECTIONS, Rejection)
     return Outcome("degrade", manifest.rows, refused, recipe.tolerate.degrade, layout.degraded)
@@ -156,6 +161,7 @@ def _run_degrade(layout: Layout, recipe: Recipe, workers: int) -> Outcome:
 def _overview(layout: Layout) -> Path:
     from .overview import write_overview
 
+    require_none_under_way(layout.root)
     return write_overview(layout.root)
 
 

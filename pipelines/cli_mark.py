@@ -86,6 +86,11 @@ _WORDS = {
     "invalid": "INVALID: the signature does not hold",
 }
 
+_DOUBTS = {
+    "changed": "what follows was said before it was changed, and may be true of it no longer",
+    "invalid": "nobody vouches for what follows",
+}
+
 
 def told(found: "Credentials") -> list[str]:
     """Return what a picture's file says of itself, a line for each thing."""
@@ -100,7 +105,10 @@ def told(found: "Credentials") -> list[str]:
         lines.append(f"record       {said.get('record_id')} of {said.get('dataset')} {said.get('release')}, {what}")
     lines += [f"actions      {', '.join(found.actions)}"] if found.actions else []
     lines += [f"source type  {name}" for name in found.source_types]
-    return lines + ([f"text         {found.text}"] if found.text is not None else [])
+    lines += [f"text         {found.text}"] if found.text is not None else []
+    if found.state in _DOUBTS and len(lines) > 1:
+        lines.insert(1, f"             {_DOUBTS[found.state]}")
+    return lines
 
 
 def certificate(
@@ -108,11 +116,12 @@ def certificate(
     name: Annotated[str, typer.Option(help="Who signs, as readers will see it.")] = "mmtt trial signer",
 ) -> None:
     """Make a certificate and its key to try marking with; no trust list vouches for it, and readers say so."""
-    from .marking.certificate import CERTIFICATE, DAYS, KEY, make
+    from .marking.certificate import CERTIFICATE, DAYS, KEY, ROOT, make
 
     # A day back, because the day that a signer is checked on is the local one, and clocks differ.
     make(folder, name, datetime.now(UTC) - timedelta(days=1))
     typer.echo(f"{folder / CERTIFICATE} and {folder / KEY}: for {DAYS} days, and for trying; nobody trusts them.")
+    typer.echo(f"{folder / ROOT}: for whoever is to trust them: mmtt mark read IMAGE --trust {folder / ROOT}")
 
 
 def export(

@@ -42,9 +42,9 @@ def publish(
     from mmtt.release import Version
 
     from .publish.hub import Remote
-    from .publish.plan import Staged
     from .publish.publish import publish as run
     from .publish.ready import require_ready
+    from .publish.staged import Staged
     from .release.draft import RELEASES
 
     layout = locate(directory)

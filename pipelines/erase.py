@@ -4,14 +4,16 @@ Surgery, not a new build: rows go, all others and their splits stay as they are.
 each function completes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from mmtt.errors import UserError
 from mmtt.files import file_sha256, lock, write_atomically
 from mmtt.layout import Layout
+from mmtt.manifest import REJECTIONS
 from mmtt.recipe import Recipe
 from mmtt.record import Assignment, Lineage, PlanRow, Rejection
 from mmtt.release import REMOVED
@@ -64,7 +66,13 @@ def plan(directory: Path, removal: Removal) -> Sequence[Step]:
         UserError: a file cannot be read, so that nobody knows whom it holds.
     """
     layout = Layout(directory)
-    return [*_of_shards(layout, removal), *_of_files(layout, removal), *_of_others(layout, removal)]
+    return [
+        *_of_shards(layout, removal),
+        *_of_tables(layout, removal),
+        *sidecars.plan(layout, removal),
+        *_of_files(layout, removal),
+        *_of_others(layout, removal),
+    ]
 
 
 def _of_shards(layout: Layout, removal: Removal) -> Iterator[Step]:
@@ -74,6 +82,38 @@ def _of_shards(layout: Layout, removal: Removal) -> Iterator[Step]:
         if path.is_file():
             going, there = count(path, goes, ["record_id"])
             yield Step(name, f"rows that go: {going} of {there}" if going else "what vouches for it is written anew")
+
+
+def _of_tables(layout: Layout, removal: Removal) -> Iterator[Step]:
+    going = surgery.Going(removal)
+    for folder in rows.folders(layout):
+        path = folder / REJECTIONS
+        if gone := sum(map(going.takes, read_table(path, Rejection) if path.exists() else ())):
+            yield Step(_named(layout, path), f"rows that go: {gone}")
+    if gone := sum(row.record_id in going.records for row in rows.lineage(layout)):
+        yield Step(_named(layout, layout.lineage), f"rows that go: {gone}")
+    for path, row_class in _tables(layout):
+        if gone := len(_split(path, row_class, going)[1]):
+            yield Step(_named(layout, path), f"rows that go: {gone}")
+
+
+def _tables(layout: Layout) -> Iterator[tuple[Path, type]]:
+    """Tables beside the shards that are there, with what their rows are."""
+    tables = {"plan.parquet": PlanRow, REJECTIONS: Rejection}
+    found = [*((layout.plan / name, row_class) for name, row_class in tables.items()), (layout.splits, Assignment)]
+    yield from ((path, row_class) for path, row_class in found if path.exists())
+
+
+def _split(path: Path, row_class: type, going: surgery.Going) -> tuple[list[Any], list[Any]]:
+    """The rows of a table that stay, and those that go."""
+    parts: tuple[list[Any], list[Any]] = ([], [])
+    for row in read_table(path, row_class):
+        parts[going.takes(row) or _uses(row, going.records)].append(row)
+    return parts
+
+
+def _named(layout: Layout, path: Path) -> str:
+    return path.relative_to(layout.root).as_posix()
 
 
 def _of_files(layout: Layout, removal: Removal) -> Iterator[Step]:
@@ -86,11 +126,14 @@ def _of_files(layout: Layout, removal: Removal) -> Iterator[Step]:
     for name, command in _COMMANDS.items():
         for path in (layout.root / name, layout.lineage.parent / name):
             if path.exists():
-                where = path.relative_to(layout.root).as_posix()
-                yield Step(where, f"the page goes; `mmtt {command} {layout.root}` writes it anew")
+                yield Step(_named(layout, path), f"the page goes; `mmtt {command} {layout.root}` writes it anew")
 
 
 def _of_others(layout: Layout, removal: Removal) -> Iterator[Step]:
+    listed = denied.path_of(layout.root)
+    yield Step(
+        _named(layout, listed), "notes hashes of photos and names, and the ids, so that no build brings them back"
+    )
     phashes = [int(phash, 16) for phash in removal.phashes]
     for row in rows.lineage(layout):
         if row.path not in removal.photos and denied.nearest(row.photo_phash, phashes) <= denied.NEAR_BITS:
@@ -154,26 +197,21 @@ def _cut_shards(layout: Layout, removal: Removal) -> Iterator[Step]:
 
 def _cut_tables(layout: Layout, removal: Removal) -> Iterator[Step]:
     yield from sidecars.cut_identities(layout, removal)
-    going, records = surgery.Going(removal), set(removal.records)
+    going = surgery.Going(removal)
     if layout.lineage.exists():
         sides = sorted((layout.lineage.parent / layout.pristine.name).glob("*.lineage.parquet"))
         if any(going.takes(row) for row in read_table(layout.lineage, Lineage)):
             gather_lineage(sides, layout.lineage)
             yield Step("private/lineage.parquet", "rows went")
-    for path, row_class in (
-        (layout.plan / "plan.parquet", PlanRow),
-        (layout.plan / "rejections.parquet", Rejection),
-        (layout.splits, Assignment),
-    ):
-        found = read_table(path, row_class) if path.exists() else []
-        kept = [row for row in found if not going.takes(row) and not _uses(row, records)]
-        if len(kept) < len(found):
+    for path, row_class in _tables(layout):
+        kept, gone = _split(path, row_class, going)
+        if gone:
             write_table(path, kept, row_class)
-            yield Step(path.relative_to(layout.root).as_posix(), f"rows that went: {len(found) - len(kept)}")
+            yield Step(_named(layout, path), f"rows that went: {len(gone)}")
 
 
-def _uses(row: object, records: set[str]) -> bool:
-    return bool({getattr(row, "target_id", None), getattr(row, "source_id", None)} & records)
+def _uses(row: object, records: Collection[str]) -> bool:
+    return getattr(row, "target_id", None) in records or getattr(row, "source_id", None) in records
 
 
 def _sweep(layout: Layout) -> None:

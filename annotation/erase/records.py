@@ -60,7 +60,7 @@ def _on_server(desk: Desk, known: Told) -> Iterator[Step]:
     if where is None:
         return
     if where.here and not where.runs:
-        yield Step("Label Studio", f"is started for the while, and {len(known.keys)} tasks go with their answers")
+        yield Step("Label Studio", f"is started for the while; tasks that go with their answers: {len(known.keys)}")
         return
     found = None
     if where.connection is not None:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mmtt import removal
 from mmtt.errors import UserError
 from mmtt.executors import Executor
 from mmtt.manifest import shard_paths
 from mmtt.progress import Progress, silent
+from mmtt.removal import require_none_under_way
 
 from .. import history, pictures, tasks
 from ..desk import Desk
@@ -53,9 +53,7 @@ def due(desk: Desk) -> list[Task]:
     Raises:
         UserError: records are being taken out, and the shards may still hold them: they would be asked about anew.
     """
-    root = desk.layout.root
-    if removal.journal(root).exists():
-        raise UserError(f"A removal is not completed in {root}. `mmtt forget apply {root}` completes it first.")
+    require_none_under_way(desk.layout.root)
     return tasks.wanted(desk.chosen, desk.standing, desk.settings, desk.secret)
 
 

@@ -24,6 +24,7 @@ from mmtt.layout import Layout, salt
 from mmtt.manifest import MANIFEST, Manifest, assemble_manifest, environment_path
 from mmtt.recipe import ImportedSection, Recipe, Tolerate
 from mmtt.record import Assignment, Lineage, Note, Record, Rejection
+from mmtt.removal import require_none_under_way
 from mmtt.reports import Report
 from mmtt.shards import ShardWriter, read_rows, side_path
 from mmtt.stage import ShardJob, is_current, make_shard
@@ -75,8 +76,10 @@ def write_import(
         executor: decodes the items of a shard.
 
     Raises:
-        UserError: the directory holds another dataset, or is being written; a licence that is unknown.
+        UserError: the directory holds another dataset, or is being written, or somebody is being taken out of it; a
+            licence that is unknown.
     """
+    require_none_under_way(directory)
     layout = Layout(directory)
     refuse_other(directory, name, section)
     require_licence(licence)

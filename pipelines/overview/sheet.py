@@ -12,6 +12,7 @@ from mmtt import html, images
 from mmtt.errors import DamagedError
 from mmtt.images import Gray, Rgb
 from mmtt.record import Record
+from mmtt.release import Release
 from mmtt.shards import Lookup
 
 from .. import examples
@@ -29,10 +30,14 @@ _GROUND, _EMPTY, _INK, _SOFT = 248, 224, (26, 26, 26), (92, 92, 92)
 _LETTERS = 56
 
 
-def contact_sheet(release: Path) -> bytes:
+def contact_sheet(release: Path, title: str) -> bytes:
     """Return a contact sheet of a release as PNG: forgeries of every family in turn, framed and labelled.
 
-    The same shards give the same bytes. Records whose pictures cannot be decoded are passed over.
+    The same shards and title give the same bytes. Records whose pictures cannot be decoded are passed over.
+
+    Args:
+        release: the folder.
+        title: of the dataset, for people; one that the letters at hand cannot write gives way to the recipe's name.
 
     Raises:
         UserError: no release, or no dataset.
@@ -41,7 +46,12 @@ def contact_sheet(release: Path) -> bytes:
     chosen = _chosen({name: candidates(facts, rows) for name, rows in tables.by_family(facts.forged).items()})
     lookup = Lookup(facts.shards_of(facts.forged))
     cells = [cell for _, cell in zip(range(FORGERIES), _cells(chosen, lookup), strict=False)]
-    return images.encode_png(_assembled(named(release), cells, len(facts.forged)), 9)
+    return images.encode_png(_assembled(_headline(release, title), cells, len(facts.forged)), 9)
+
+
+def _headline(release: Path, title: str) -> str:
+    plain = normalize("NFKC", title)
+    return f"{plain} {Release.load(release).version}" if plain.isascii() and plain.strip() else named(release)
 
 
 def _chosen(families: Mapping[str, examples.Rows]) -> list[str]:

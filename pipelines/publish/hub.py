@@ -7,8 +7,9 @@ import os
 import re
 import shutil
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -63,18 +64,22 @@ class Remote:
         self.repo = repo
         self.api = _api()
 
-    def account(self) -> str:
-        """Return whose token it is.
+    def require_rights(self) -> None:
+        """Ask whether this token may write to the repository, or make it.
 
         Raises:
-            UserError: there is none, the Hub does not know it, or it may only read.
+            UserError: there is no token, the Hub does not know it, or it has no such right.
         """
         with self.said("to ask whose token this is"):
             told = self.api.whoami()
         token = (told.get("auth") or {}).get("accessToken") or {}
         if token.get("role") == "read":
             raise UserError(f"The token of '{told['name']}' may only read. {_LOGIN}")
-        return str(told["name"])
+        if self.info() is not None:
+            with self.said("to write there"):
+                self.api.auth_check(self.repo, repo_type=KIND, write=True)
+        elif token.get("role") != "fineGrained" and self.repo.split("/")[0] not in _namespaces(told):
+            raise UserError(self._sentence(403, "", "to make the repository"))
 
     def info(self) -> Any | None:
         """Return what the Hub says of the repository; None where there is none, or none that this token may see."""
@@ -96,10 +101,14 @@ class Remote:
 
     def tree(self, revision: str) -> dict[str, RemoteFile]:
         """Return the files of a revision by path; those that git keeps for itself are left out."""
+        from huggingface_hub.errors import RevisionNotFoundError
         from huggingface_hub.hf_api import RepoFile
 
-        with self.said("to list its files"):
+        listed = None
+        with self.said("to list its files"), suppress(RevisionNotFoundError):
             listed = list(self.api.list_repo_tree(self.repo, recursive=True, revision=revision, repo_type=KIND))
+        if listed is None:
+            raise UserError(f"{self.repo} has no revision '{revision}'. Name a tag, a branch or a commit that it has.")
         files = [item for item in listed if isinstance(item, RepoFile) and item.path != ".gitattributes"]
         return {item.path: RemoteFile(item.size, item.lfs.sha256 if item.lfs else None, item.blob_id) for item in files}
 
@@ -164,6 +173,8 @@ class Remote:
         except OfflineModeIsEnabled as error:
             raise UserError(f"HF_HUB_OFFLINE is set, so {self.repo} cannot be reached. Unset it.") from error
         except (HfHubHTTPError, RuntimeError, OSError, ValueError) as error:
+            if isinstance(error, (RuntimeError, ValueError)) and not _of_the_library(error):
+                raise
             # An upload in threads wraps what the Hub answered.
             answered = next((found for found in _causes(error) if isinstance(found, HfHubHTTPError)), None)
             if answered is not None and answered.response is not None:
@@ -206,6 +217,17 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _namespaces(told: dict[str, Any]) -> set[str]:
+    """Return where somebody may make repositories; of a fine-grained token the Hub does not tell it so."""
+    return {told["name"], *(org["name"] for org in told.get("orgs") or ())}
+
+
+def _of_the_library(error: Exception) -> bool:
+    """Whether it came up within `huggingface_hub`, which raises plain errors, too; any other is a bug of ours."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__", "").split(".")[0] == "huggingface_hub" for frame, _ in frames)
 
 
 def _of_the_network(error: Exception) -> bool:

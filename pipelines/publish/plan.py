@@ -1,73 +1,18 @@
 """Plan: what publishing a release would change on the Hub, decided before anything is changed."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 from mmtt.errors import UserError
-from mmtt.files import file_sha256
-from mmtt.release import CHECKSUMS, Release, Version, checksums, read_checksums
+from mmtt.release import Version
 
+from . import following
 from .hub import MAIN, Remote, RemoteFile
+from .staged import Staged, several
 
 State = Literal["new", "merged", "published"]
 Gate = Literal["manual", "auto", "off"]
-
-
-class Staged:
-    """A release on the disk that is what its checksums say.
-
-    Raises:
-        UserError: it is no release, or a file is not what it was when it was made.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.release = Release.load(folder)
-        self.version = Version.parse(self.release.version)
-        found, listed = checksums(folder), read_checksums(folder)
-        wrong = sorted(name for name in found.keys() | listed.keys() if found.get(name) != listed.get(name))
-        if wrong:
-            raise UserError(
-                f"{folder} is not what its {CHECKSUMS} says: {several(wrong)}. Delete it and make it again."
-            )
-        self.sha256 = {**found, CHECKSUMS: file_sha256(folder / CHECKSUMS)}
-
-    @property
-    def tag(self) -> str:
-        """The tag that the release gets."""
-        return f"v{self.version}"
-
-    @property
-    def branch(self) -> str:
-        """The branch that it is uploaded to."""
-        return f"release-{self.version}"
-
-    @property
-    def title(self) -> str:
-        """Title of the commits on that branch, by which they are known to be ours."""
-        return f"Upload release {self.version}"
-
-    @cached_property
-    def sizes(self) -> dict[str, int]:
-        """Bytes of each file."""
-        return {path: (self.folder / path).stat().st_size for path in self.sha256}
-
-    def is_same(self, path: str, remote: RemoteFile | None) -> bool:
-        """Whether a file on the Hub has the bytes of the one here."""
-        if remote is None or path not in self.sha256 or remote.size != self.sizes[path]:
-            return False
-        if remote.sha256 is not None:
-            return remote.sha256 == self.sha256[path]
-        data = (self.folder / path).read_bytes()
-        return remote.blob == hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-
-    def differing(self, tree: Mapping[str, RemoteFile]) -> list[str]:
-        """Return which files are not on the Hub, or are others there."""
-        return sorted(path for path in self.sha256 if not self.is_same(path, tree.get(path)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +20,8 @@ class Plan:
     """What is to be done. base: the commit of `main` that it follows. state: `merged` where only the tag is missing.
 
     private, gated: what the repository is to be; None where that stays as it is.
-    foreign: what somebody changed on `main` since the newest version.
+    foreign: which of the files to be touched somebody changed on `main` since the newest version.
+    newest: the newest version there.
     """
 
     repo: str
@@ -87,6 +33,7 @@ class Plan:
     kept: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
+    newest: str | None = None
     bytes: int = 0
     private: bool | None = None
     gated: Gate | None = None
@@ -104,20 +51,15 @@ class Plan:
         told += [f"set access to: {self.gated}"] if self.gated else []
         if self.state == "published":
             same = f"{self.repo} has v{self.version} already, with the same content"
-            return [*told, f"{same}: nothing {'else ' if told else ''}to do"]
-        told += [f"new: {path}" for path in self.new] + [f"changed: {path}" for path in self.changed]
-        told += [f"deleted: {path}" for path in self.gone]
-        told += [f"overwritten, though changed on {MAIN} by somebody: {path}" for path in self.foreign]
+            later = f" (the newest there is v{self.newest})" if self.newest != self.version else ""
+            return [*told, f"{same}{later}: nothing {'else ' if told else ''}to do"]
+        somebody = dict.fromkeys(self.foreign, f" (somebody changed it on {MAIN})")
+        for kind, paths in (("new", self.new), ("changed", self.changed), ("deleted", self.gone)):
+            told += [f"{kind}: {path}{somebody.get(path, '')}" for path in paths]
         sent = f"{len(self.new)} new, {len(self.changed)} changed ({self.bytes / 1e6:.1f} MB)"
         counts = f"{sent}, {len(self.kept)} kept, {len(self.gone)} deleted"
         commit = f"one commit on {MAIN}, and " if self.state == "new" else ""
         return [*told, counts, f"then {commit}the tag v{self.version}"]
-
-
-def several(names: list[str]) -> str:
-    """Return a few names, and how many more there are."""
-    shown = ", ".join(names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 
 
 def plan(staged: Staged, remote: Remote, *, private: bool = False, gated: Gate | None = None) -> Plan:
@@ -130,8 +72,10 @@ def plan(staged: Staged, remote: Remote, *, private: bool = False, gated: Gate |
         gated: who is let in; None keeps the gate that there is, and sets `manual` where there is none.
 
     Raises:
-        UserError: the version, or a newer one, is already there with other content; a branch of that name is not ours.
+        UserError: the version, or a newer one, is already there with other content; a branch of that name is not ours;
+            the release names another repository, or does not follow what is published there.
     """
+    following.require_address(staged, remote.repo)
     info = remote.info()
     if info is None:
         files = tuple(sorted(staged.sha256))
@@ -144,6 +88,7 @@ def plan(staged: Staged, remote: Remote, *, private: bool = False, gated: Gate |
         return Plan(repo=remote.repo, version=str(staged.version), **told)
     refs, main = remote.refs(), remote.tree(info.sha)
     published = _published(refs.tags)
+    newest = f"{published[-1]}" if published else None
     settings = _settings(info, private, gated)
     about = {
         "repo": remote.repo,
@@ -153,7 +98,7 @@ def plan(staged: Staged, remote: Remote, *, private: bool = False, gated: Gate |
     }
     if staged.tag in refs.tags:
         _require_same(staged, remote)
-        return Plan(**about, state="published", **(settings if gated or private else {}))
+        return Plan(**about, state="published", newest=newest, **(settings if gated or private else {}))
     if published and published[-1] > staged.version:
         raise UserError(f"{remote.repo} already has v{published[-1]}, which is newer than {staged.version}.")
     if staged.branch in refs.branches:
@@ -161,8 +106,12 @@ def plan(staged: Staged, remote: Remote, *, private: bool = False, gated: Gate |
     changes = _changes(staged, main)
     if not changes["new"] and not changes["changed"] and not changes["gone"]:
         return Plan(**about, state="merged", **changes, **settings)
-    before = remote.tree(f"v{published[-1]}") if published else {}
-    foreign = tuple(sorted(path for path in main.keys() | before.keys() if main.get(path) != before.get(path)))
+    before = remote.tree(f"v{newest}") if newest else {}
+    following.require_stones(staged, remote, {MAIN: main, **({f"v{newest}": before} if newest else {})})
+    if published:
+        following.require_previous(staged, remote, published[-1])
+    touched = sorted({*changes["new"], *changes["changed"], *changes["gone"]})
+    foreign = tuple(path for path in touched if main.get(path) != before.get(path))
     return Plan(**about, **changes, **settings, foreign=foreign)
 
 

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from mmtt.errors import UserError
 
 from .hub import KIND, MAIN, Remote
-from .plan import Gate, Plan, Staged, plan, several
+from .plan import Gate, Plan, plan
+from .staged import Staged, several
 
 Say = Callable[[str], object]
 
@@ -43,7 +44,7 @@ def publish(
         UserError: no token or a wrong one, no rights, no space, what `plan` refuses, `main` changed by somebody. Then
             `main` is as it was.
     """
-    remote.account()
+    remote.require_rights()
     planned = plan(staged, remote, private=private, gated=gated)
     for line in planned.lines():
         say(line)

@@ -21,9 +21,10 @@ from mmtt.removal import Step, Trace
 
 from ..release.draft import RELEASES
 from .hub import KIND, MAIN, Refs, Remote, RemoteFile
-from .plan import Staged, plan, several
+from .plan import plan
 from .publish import publish
 from .ready import require_ready
+from .staged import Staged, several
 
 Say = Callable[[str], object]
 Confirm = Callable[[str], bool]
@@ -113,8 +114,11 @@ def purge_hub(dataset: Path, repo: str, confirm: Confirm, say: Say = print, *, o
         raise UserError(f"{dataset} has no release. `mmtt release` makes the version without the records.")
     staged = Staged(dataset / RELEASES / str(max(versions)))
     require_ready(dataset, staged.folder, on or date.today())
-    notes = dataset / "private" / "purge" / f"{repo.replace('/', '__')}.json"
-    return purge(staged, Remote(repo), notes, confirm, say)
+    private = dataset / "private"
+    done = purge(staged, Remote(repo), private / "purge" / f"{repo.replace('/', '__')}.json", confirm, say)
+    if any((private / "notices").glob("*.md")):
+        say(f"{private / 'notices'} holds what everybody who has a copy is to be told: send it, nothing here does")
+    return done
 
 
 def purge(staged: Staged, remote: Remote, notes: Path, confirm: Confirm, say: Say = print) -> Purged:
@@ -136,7 +140,7 @@ def purge(staged: Staged, remote: Remote, notes: Path, confirm: Confirm, say: Sa
             f"{staged.folder / REMOVED} names no erasure, so there is nothing to purge. "
             "`mmtt forget apply` makes the version that does."
         )
-    remote.account()
+    remote.require_rights()
     past = _Past(remote, erased)
     for due in _due(staged, remote, past, notes, say):
         if not confirm(due.what):

@@ -3,8 +3,7 @@
 from datetime import date
 from pathlib import Path
 
-from mmtt.errors import UserError
-from mmtt.removal import journal
+from mmtt.removal import require_none_under_way
 
 from ..release.selection import require_publishable
 
@@ -20,9 +19,5 @@ def require_ready(dataset: Path, release: Path, on: date) -> None:
     Raises:
         UserError: a removal is not completed, or what `require_publishable` refuses.
     """
-    if journal(dataset).exists():
-        raise UserError(
-            f"A removal of {dataset} is not completed, and a release may still hold them: run `mmtt forget apply "
-            f"{dataset}` to its end first."
-        )
+    require_none_under_way(dataset)
     require_publishable(dataset, release, on)

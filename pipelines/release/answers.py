@@ -2,8 +2,9 @@
 
 import re
 import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
@@ -11,11 +12,14 @@ from mmtt import consent
 from mmtt.errors import UserError, did_you_mean
 from mmtt.licences import Licence
 from mmtt.settings import Section, parse
+from mmtt.words import printable
 
 from .facts import Facts
+from .markdown import so_many
 from .questions import Question, questions
 
 DATASHEET = "datasheet.toml"
+_STAND_INS = {"title": "…", "summary": "…", "licence": "CC0-1.0", "authors": ["…"], "contact": "…"}
 # What people write into a form that they mean to fill in later.
 _LATER = re.compile(r"\W*(?:todo|tbd|tba|fixme|xxx|to be (?:done|filled in)|(?:more )?information needed)?\W*", re.I)
 
@@ -58,11 +62,23 @@ class Answers(Section):
     def said(self, code: str) -> str:
         """Return what a person answers to a question; empty where nobody did, or only promised to."""
         told = self.answers.get(code, "").strip()
-        return "" if _LATER.fullmatch(told) else told
+        return "" if _is_blank(told) else told
 
 
 def load(root: Path) -> Answers:
     """Read the answers of a dataset.
+
+    Raises:
+        UserError: as for `begun`, or what a release cannot do without is blank.
+    """
+    told, blank = begun(root)
+    if blank:
+        raise left_blank(root, blank)
+    return told
+
+
+def begun(root: Path) -> tuple[Answers, list[str]]:
+    """Read answers that may be unfinished: stand-ins where `about` is blank, and a line for each of those.
 
     Raises:
         UserError: there are none yet, or they cannot be read. RecipeError: a wrong key or value.
@@ -74,7 +90,34 @@ def load(root: Path) -> Answers:
         raise UserError(f"{path} does not exist. `mmtt datasheet {root}` writes one to fill in.") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}.") from error
-    return parse(Answers, told, str(path))
+    about = told.setdefault("about", {})
+    blank = list(_filled(about)) if isinstance(about, dict) else []
+    return parse(Answers, told, str(path)), blank
+
+
+def left_blank(root: Path, lines: Sequence[str]) -> UserError:
+    """Return what to raise where answers are missing, a line for each."""
+    listed = "".join(f"\n  {printable(line)}" for line in lines)
+    return UserError(f"{root / DATASHEET} leaves {so_many(len(lines), 'required answer')} blank:{listed}")
+
+
+def _filled(about: dict[str, Any]) -> Iterator[str]:
+    """Put stand-ins where a blank is, so that the rest can be looked at; yield a line for each."""
+    for key, value in _STAND_INS.items():
+        if _is_blank(about.get(key, "")):
+            about[key] = value
+            yield f"about.{key} is blank"
+    grounds = about.get("unasked")
+    for origin, ground in list(grounds.items()) if isinstance(grounds, dict) else ():
+        if _is_blank(ground):
+            grounds[origin] = "…"
+            yield f"about.unasked.{origin} is blank"
+
+
+def _is_blank(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_blank, value))
+    return isinstance(value, str) and _LATER.fullmatch(value.strip()) is not None
 
 
 def missing(answers: Answers, facts: Facts) -> list[Question]:

@@ -6,6 +6,7 @@ Its sections are those of the Hub's own template (`huggingface_hub/templates/dat
 import re
 from collections.abc import Mapping
 from typing import Any
+from unicodedata import normalize
 
 from mmtt.recipe import SPLITS
 from mmtt.record import Record
@@ -107,7 +108,13 @@ def _bibtex(facts: Facts, about: About) -> str:
         "year": release.date[:4], "version": release.version, **({"url": where} if where else {}),
     }  # fmt: skip
     lines = "".join(f"  {name} = {{{' '.join(value.split())}}},\n" for name, value in told.items())
-    return f"@misc{{{release.name}-{release.version},\n{lines}}}"
+    return f"@misc{{{_key(about.title) or release.name}-{release.version},\n{lines}}}"
+
+
+def _key(title: str) -> str:
+    """Return a title as the key of an entry, which has to be of plain letters; empty where it has none of them."""
+    plain = normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
 
 
 def _tex(text: str) -> str:

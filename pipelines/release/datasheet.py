@@ -1,17 +1,19 @@
 """Datasheet: the questions of Datasheets for Datasets, answered by the release and by its curators."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from mmtt import consent
+from mmtt.errors import UserError, did_you_mean
 from mmtt.files import write_atomically
 from mmtt.layout import Layout
 from mmtt.manifest import MANIFEST, read_columns
 from mmtt.recipe import Recipe
+from mmtt.words import printable
 
-from .answers import Answers
+from .answers import DATASHEET, Answers, begun, left_blank, unanswered
 from .facts import Facts
 from .markdown import Verbatim, paragraphs, text_template
 from .markdown import template as markdown_template
@@ -72,6 +74,40 @@ def template(root: Path, recipe: Recipe) -> str:
     return text_template("datasheet.toml.j2").render(
         name=recipe.name, unasked=[Verbatim(_quoted(name)) for name in unasked], groups=groups, people=people
     )
+
+
+def left_open(root: Path) -> list[str]:
+    """Return which required answers a dataset's file leaves blank, a short line each, in the order of the file.
+
+    Raises:
+        UserError: as for `answers.begun`, or a ground is stated for an origin that no picture has.
+    """
+    told, blank = begun(root)
+    _require_origins(told.about.unasked, root)
+    return blank + list(map(str, unanswered(told, people=shows_people(root))))
+
+
+def require_begun(root: Path) -> None:
+    """Refuse a file whose `about` has blanks: who makes a release and under which licence; all that is open is listed.
+
+    Raises:
+        UserError: it has; or as for `left_open`.
+    """
+    _, blank = begun(root)
+    found = left_open(root)
+    if blank:
+        raise left_blank(root, found)
+
+
+def _require_origins(unasked: Collection[str], root: Path) -> None:
+    known = {origin for origin, _ in _origins(root)}
+    for name in sorted(set(unasked) - known) if known else ():
+        raise UserError(
+            printable(
+                f"{root / DATASHEET}: about.unasked names the origin '{name}', which no photo of the dataset has."
+                f"{did_you_mean(name, known)}"
+            )
+        )
 
 
 def shows_people(root: Path) -> bool:

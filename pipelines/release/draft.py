@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from mmtt.errors import UserError
 from mmtt.files import file_sha256
 from mmtt.ids import digest
 from mmtt.layout import Layout
@@ -24,7 +23,6 @@ from . import answers as questions
 from . import gather, history, licence
 from .answers import Answers
 from .facts import Facts, File
-from .markdown import so_many
 from .selection import Selection, select
 
 RELEASES = "releases"
@@ -84,7 +82,7 @@ class Draft:
         )
 
 
-def draft(layout: Layout, recipe: Recipe, version: Version, on: date, *, marked: bool) -> Draft:
+def draft(layout: Layout, recipe: Recipe, version: Version, on: date, *, marked: bool, first: bool = False) -> Draft:
     """Decide a release; nothing is written.
 
     Args:
@@ -93,12 +91,15 @@ def draft(layout: Layout, recipe: Recipe, version: Version, on: date, *, marked:
         version: of the release.
         on: the day of the release.
         marked: whether it has marked pictures, too.
+        first: whether nothing was ever published, though records were taken out.
 
     Raises:
-        UserError: an answer is missing, nothing may be released, licences conflict, the version is too small.
+        UserError: an answer is missing, nothing may be released, licences conflict, the version is too small, or the
+            releases are not there that would tell who holds what was taken out.
     """
     told = questions.load(layout.root)
-    before = history.previous(layout.root, version)
+    before, barred = history.previous(layout.root, version), denied.records(layout.root)
+    history.require_known(layout.root, before, barred, first=first)
     chosen = select(layout, recipe, told.about.unasked, on)
     rows = chosen.rows
     licence.address(told.about.licence, told.about.licence_url)
@@ -106,7 +107,7 @@ def draft(layout: Layout, recipe: Recipe, version: Version, on: date, *, marked:
     texts = gather.texts(layout, rows)
     require_same_bytes(texts.reports, dict(zip(rows["record_id"], rows["image_sha256"], strict=True)))
     said = {report.record_id: (report.text, report.text_origin) for report in texts.reports if report.rank == 0}
-    changes = history.compare(rows, said, before)
+    changes = history.compare(rows, said, before, marked=marked)
     history.require_version(version, before, changes)
     made = Draft(
         layout=layout,
@@ -124,12 +125,13 @@ def draft(layout: Layout, recipe: Recipe, version: Version, on: date, *, marked:
             rows=_counted(rows, texts.reports, marked),
             left_out=chosen.reasons,
             environment=gather.environment(layout),
+            repository=told.about.repository,
         ),
         chosen=chosen,
         texts=texts,
         changes=changes,
         before=before,
-        removed=history.tombstones(before, changes, version, denied.records(layout.root), set(rows["record_id"])),
+        removed=history.tombstones(before, changes, version, barred, set(rows["record_id"])),
     )
     _require_answers(made)
     return made
@@ -145,6 +147,4 @@ def _counted(rows: pd.DataFrame, reports: Sequence[Report], marked: bool) -> dic
 
 def _require_answers(made: Draft) -> None:
     if missing := questions.missing(made.answers, made.facts()):
-        path = made.layout.root / questions.DATASHEET
-        listed = "".join(f"\n  {question}" for question in missing)
-        raise UserError(f"{path} leaves {so_many(len(missing), 'required answer')} blank:{listed}")
+        raise questions.left_blank(made.layout.root, list(map(str, missing)))

@@ -10,7 +10,9 @@ import pandas as pd
 from mmtt.errors import UserError
 from mmtt.manifest import read_columns
 from mmtt.record import SCHEMA_VERSION
-from mmtt.release import DATA, REMOVED, Release, Tombstone, Version, is_release, read_removed
+from mmtt.release import DATA, MARKED, REMOVED, Release, Tombstone, Version, is_release, read_removed
+
+from .markdown import so_many
 
 CHANGELOG = "CHANGELOG.md"
 _HEADING = "# Changelog\n"
@@ -20,13 +22,17 @@ _CONTENT = ("image_sha256", "report", "text_origin", "mask_share", "consent", "l
 
 @dataclass(frozen=True)
 class Changes:
-    """How a release differs from the one before, by record id; all of it is new where there was none."""
+    """How a release differs from the one before, by record id; all of it is new where there was none.
+
+    schema: whether the columns changed. unmarked: whether marked pictures ended.
+    """
 
     added: frozenset[str]
     removed: frozenset[str]
     changed: frozenset[str] = frozenset()
     moved: frozenset[str] = frozenset()
     schema: bool = False
+    unmarked: bool = False
 
     @property
     def least(self) -> str:
@@ -41,6 +47,7 @@ class Changes:
         ]  # fmt: skip
         found = [f"{len(ids):,} record{'s' * (len(ids) != 1)} {what}." for ids, what in told if ids]
         found += ["The columns of a row changed."] if self.schema else []
+        found += ["It has no marked pictures any more; the release before had them."] if self.unmarked else []
         return found or ["No record changed; what stands beside them was put right."]
 
 
@@ -68,13 +75,39 @@ def previous(root: Path, version: Version) -> Path | None:
     return found[max(found)] if found else None
 
 
-def compare(rows: pd.DataFrame, texts: Mapping[str, tuple[str, str]], before: Path | None) -> Changes:
+def require_known(root: Path, before: Path | None, denied: Collection[str], *, first: bool) -> None:
+    """Refuse to make a first release of a dataset that records were taken out of, unless it is said to be the first.
+
+    Without the releases before nobody knows which of those records readers hold, so `removed.csv` would not name them.
+
+    Args:
+        root: the dataset.
+        before: the release before.
+        denied: records that were taken out for good.
+        first: whether nothing was ever published.
+
+    Raises:
+        UserError: nobody said so; or it was said, and there is a release.
+    """
+    if first and before is not None:
+        raise UserError(f"{before} is a release, so this is not the first. Leave out --first.")
+    if denied and before is None and not first:
+        folder = root / "releases"
+        hint = f"download the newest into {folder / 'X.Y.Z'}, or give --first if nothing was ever published"
+        gone = f"{so_many(len(denied), 'record')} of {root} left for good"
+        raise UserError(f"{gone}, and no release in {folder} tells whether readers hold them: {hint}.")
+
+
+def compare(
+    rows: pd.DataFrame, texts: Mapping[str, tuple[str, str]], before: Path | None, *, marked: bool = False
+) -> Changes:
     """Compare the rows of a release with those of the one before.
 
     Args:
         rows: the released ones, with `split`.
         texts: report and text_origin of each record that has one.
         before: the release before.
+        marked: whether it has marked pictures.
     """
     now = {row["record_id"]: row for row in rows[["record_id", "split", *_stored()]].to_dict("records")}
     if before is None:
@@ -87,6 +120,7 @@ def compare(rows: pd.DataFrame, texts: Mapping[str, tuple[str, str]], before: Pa
         changed=frozenset(name for name in both if _other(now[name], texts.get(name), then[name])),
         moved=frozenset(name for name in both if now[name]["split"] != then[name]["split"]),
         schema=Release.load(before).schema_version != SCHEMA_VERSION,
+        unmarked=(before / MARKED).is_dir() and not marked,
     )
 
 

@@ -14,6 +14,7 @@ from mmtt.words import printable
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&$])")
 _NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")  # a list where a line begins so
 _RULED = re.compile(r"^([-=+#])")  # a list, a rule, a heading
+_ITEM = re.compile(r"(- |\d{1,2}\. )\s*(?=\S)")  # more digits are a year that begins a sentence
 _SPAN = re.compile(r"(`[^`\n]+`)")
 _ADDRESS = re.compile(r"https?://[^\s<>\"'`\\|]+")
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
@@ -34,8 +35,25 @@ def plain(value: Any) -> Any:
 
 
 def paragraphs(text: str) -> Verbatim:
-    """Return a text of several paragraphs, apart by blank lines, each escaped."""
-    return Verbatim("\n\n".join(plain(part) for part in re.split(r"\n\s*\n", text.strip())))
+    """Return a text of several paragraphs, apart by blank lines, each escaped.
+
+    A paragraph that begins with `- ` or `1. ` is a list: each line that begins so is an item, others go on with it.
+    """
+    return Verbatim("\n\n".join(map(_paragraph, re.split(r"\n\s*\n", text.strip()))))
+
+
+def _paragraph(text: str) -> str:
+    lines = [line.strip() for line in text.strip().splitlines()]
+    if not lines or not _ITEM.match(lines[0]):
+        return str(plain(text))
+    items: list[tuple[str, str]] = []
+    for line in lines:
+        if found := _ITEM.match(line):
+            items.append((found[1], line[found.end() :]))
+        else:
+            marker, begun = items.pop()
+            items.append((marker, f"{begun} {line}"))
+    return "\n".join(f"{marker}{plain(words)}" for marker, words in items)
 
 
 def spans(text: str) -> Verbatim:

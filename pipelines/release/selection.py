@@ -15,7 +15,7 @@ from mmtt.errors import Rejected, UserError
 from mmtt.evidence import Evidence
 from mmtt.executors import serial
 from mmtt.layout import Layout
-from mmtt.progress import bar
+from mmtt.progress import for_person
 from mmtt.recipe import AuditSection, Recipe
 from mmtt.release import Release
 
@@ -53,7 +53,7 @@ def select(layout: Layout, recipe: Recipe, unasked: Collection[str], on: date) -
         UserError: no record may be; the reasons are counted. Or the source table says otherwise than was ingested.
     """
     consents.require_current(layout, recipe.consent)
-    rows = Evidence(layout.root, recipe.audit, serial, bar).rows.sort_values("record_id", ignore_index=True)
+    rows = Evidence(layout.root, recipe.audit, serial, for_person).rows.sort_values("record_id", ignore_index=True)
     why = _why(rows, consents.expiries(layout), unasked, on)
     kept = rows[[code is None for code in why]].reset_index(drop=True)
     left_out = {name: code for name, code in zip(rows["record_id"], why, strict=True) if code is not None}
@@ -87,7 +87,7 @@ def require_publishable(dataset: Path, folder: Path, on: date) -> None:
     """
     layout = Layout(dataset)
     consents.require_current(layout, Recipe.load(layout.recipe).consent)
-    rows, unasked = Evidence(folder, AuditSection(), serial, bar).rows, load(dataset).about.unasked
+    rows, unasked = Evidence(folder, AuditSection(), serial, for_person).rows, load(dataset).about.unasked
     codes = [code for code in _why(rows, consents.expiries(layout), unasked, on) if code is not None]
     if codes:
         version = Release.load(folder).version

@@ -41,6 +41,8 @@ def release(
     executor: Executor,
     progress: Callable[[str], Progress],
     mark: Mark | None = None,
+    *,
+    first: bool = False,
 ) -> Draft:
     """Make a release of a finished dataset; return what it was made of.
 
@@ -52,13 +54,14 @@ def release(
         executor: a map over shards.
         progress: shows a step.
         mark: writes the marked pictures.
+        first: whether nothing was ever published, though records were taken out.
 
     Raises:
         UserError: as for `draft`, or an audit fails its gate; of the release nothing is then seen.
         LockedError: another command makes a release of this dataset.
     """
     with lock(layout.root / RELEASES):
-        made = draft(layout, recipe, version, on, marked=mark is not None)
+        made = draft(layout, recipe, version, on, marked=mark is not None, first=first)
         _begin(made)
         todo = shards.jobs(made.chosen.rows, made.texts.reports, made.texts.by_record, recipe.buckets)
         shards.write_shards(todo, made.staged, made.before, executor, progress("release: shards"))
@@ -72,6 +75,9 @@ def release(
 
 def _begin(made: Draft) -> None:
     """Make the hidden folder, or take the one of a killed run that was making the very same."""
+    for other in made.staged.parent.glob(".*.partial"):
+        if other != made.staged:
+            shutil.rmtree(other)  # of another version, killed or refused by an audit: nobody goes on with it
     noted = made.staged / _INPUTS
     if not noted.is_file() or noted.read_text(encoding="ascii") != made.inputs:
         shutil.rmtree(made.staged, ignore_errors=True)
@@ -94,7 +100,7 @@ def _audit(made: Draft, executor: Executor, progress: Callable[[str], Progress])
 
 def _document(made: Draft, audits: list[dict[str, Any]]) -> None:
     write_overview(made.staged, made.staged / OVERVIEW)
-    write_atomically(made.staged / SHEET, contact_sheet(made.staged))
+    write_atomically(made.staged / SHEET, contact_sheet(made.staged, made.answers.about.title))
     facts, version = made.facts(audits, gather.files(made.staged)), Version.parse(made.release.version)
     documents = {
         "README.md": card.render(facts, made.answers),

@@ -104,17 +104,38 @@ def close(directory: Path, whom: str) -> Removal:
     records = pristine | _made_from(known.layout, pristine, shards.values())
     digests, origin_ids = _digests(shards, records), _origin_ids(shards.values(), records, pristine)
     subjects = {name for name, theirs in known.subjects.items() if theirs <= photos}
+    subjects |= {asked.subject} if asked.subject else set()
     return Removal(
         asked=whom,
         records=tuple(sorted(records)),
         pristine=tuple(sorted(row.record_id for row in ours)) or _alone(known.layout, shards, asked.record),
         photos=tuple(sorted(photos)),
-        subjects=tuple(sorted(subjects | ({asked.subject} if asked.subject else set()))),
+        subjects=tuple(sorted(subjects)),
         origin_ids=tuple(sorted(origin_ids)),
         digests=tuple(sorted(digests | _photo_digests(known, photos))),
         phashes=tuple(sorted({row.photo_phash for row in ours} - {row.photo_phash for row in others})),
         buckets=tuple(shard_names.touched(known.layout, records, photos)),
+        stay=tuple(sorted({*_others(known, subjects, photos), *_longer(_ids(known) - origin_ids, origin_ids)})),
     )
+
+
+def _others(known: Known, subjects: Collection[str], photos: Collection[str]) -> set[str]:
+    """Names of others that hold one that goes, what lies under such a name, and paths that hold one that goes.
+
+    The path of somebody else in which a name stands by itself is not among them: it names who goes.
+    """
+    names = _longer(known.subjects.keys() - subjects, subjects)
+    theirs = {photo for name in names for photo in known.subjects[name] if photo not in photos}
+    paths = {path for path in _longer(known.photos - set(photos), photos) if not _longer([path], subjects)}
+    return {*names, *theirs, *paths}
+
+
+def _longer(those: Iterable[str], words: Collection[str]) -> set[str]:
+    return {that for that in those if any(word in that for word in words)}
+
+
+def _ids(known: Known) -> set[str]:
+    return {row.origin_id for row in known.sources.values() if row.origin_id}
 
 
 def _asked(known: Known, whom: str) -> Whom:

@@ -27,9 +27,15 @@ Mark = Callable[[Path, Path | None], object]
 
 
 def is_marked(root: Path) -> bool:
-    """Whether the newest release has marked pictures, so that the next needs a certificate and a key."""
+    """Whether the newest release has marked pictures."""
     found = history.releases(root)
     return bool(found) and (found[max(found)] / MARKED).is_dir()
+
+
+def needs_certificate(root: Path, removal: Removal) -> bool:
+    """Whether the next release, which a removal asks for, is to have marked pictures as the newest has."""
+    found = history.releases(root)
+    return is_marked(root) and not _is_empty(Layout(root)) and found[max(found)] in rows.holding(root, removal)
 
 
 def restage(
@@ -56,12 +62,16 @@ def restage(
         recipe = Recipe.load(layout.recipe)
         try:
             version = _next(layout, recipe, max(found), on, marked=mark is not None)
+            unmarked = mark is None and needs_certificate(directory, removal)
             staging.release(layout, recipe, version, on, executor, progress, mark)
         except UserError as error:
             hint = f"Mend that, then `mmtt forget apply {directory}` goes on"
             hint += f"; if no version is to follow, delete {directory / RELEASES} first"
             raise UserError(f"All else is done, but the next release cannot be staged: {error} {hint}.") from error
         steps.append(Step(f"releases/{version}", f"is staged; `mmtt publish {directory} --version {version} …`"))
+        if unmarked:
+            told = "has no marked pictures any more; a later `mmtt release` with --certificate and --key has them again"
+            steps.append(Step(f"releases/{version}", told))
     # Asked anew: a killed run may have staged it, and what that one left half-done may have got its name just now.
     found = history.releases(directory)
     if found and _tells_of(newest := found[max(found)], removal):

@@ -22,18 +22,31 @@ from ..photos import files_below, scan
 Edit = Callable[[str], tuple[str, int]]
 
 
+def plan(layout: Layout, removal: Removal) -> list[Step]:
+    """Return how many rows `cut_identities` and `cut_tables` would take out.
+
+    Raises:
+        UserError: one of the tables cannot be read.
+    """
+    return _cut(layout, _of_identities(layout, removal) | _of_tables(layout, removal), "rows that go", write=False)
+
+
 def cut_identities(layout: Layout, removal: Removal) -> list[Step]:
     """Take decisions about records that go out of `identities.csv`.
 
     Raises:
         UserError: it cannot be read.
     """
+    return _cut(layout, _of_identities(layout, removal))
+
+
+def _of_identities(layout: Layout, removal: Removal) -> dict[Path, Edit]:
     records = set(removal.pristine)
 
     def goes(row: Mapping[str, Any]) -> bool:
         return any(_told(row, name) in records for name in ("first", "second"))
 
-    return _cut(layout, {layout.identities: lambda text: cut_csv(text, goes)})
+    return {layout.identities: lambda text: cut_csv(text, goes)}
 
 
 def cut_tables(layout: Layout, removal: Removal) -> list[Step]:
@@ -42,35 +55,38 @@ def cut_tables(layout: Layout, removal: Removal) -> list[Step]:
     Raises:
         UserError: one of them cannot be read.
     """
+    return _cut(layout, _of_tables(layout, removal))
+
+
+def _of_tables(layout: Layout, removal: Removal) -> dict[Path, Edit]:
     photos, subjects = set(removal.photos), set(removal.subjects)
 
     def goes(row: Mapping[str, Any]) -> bool:
         return _told(row, "file") in photos or _told(row, "subject") in subjects
 
-    edits: dict[Path, Edit] = {
+    return {
         layout.root / "sources.csv": lambda text: cut_csv(text, goes),
         layout.root / "sources.jsonl": lambda text: _cut_jsonl(text, goes),
         layout.landmarks: lambda text: _cut_landmarks(text, photos),
     }
-    return _cut(layout, edits)
 
 
-def _cut(layout: Layout, edits: Mapping[Path, Edit]) -> list[Step]:
-    done = [(path, _edit(path, edit)) for path, edit in edits.items() if path.is_file()]
-    return [Step(path.relative_to(layout.root).as_posix(), f"rows that went: {gone}") for path, gone in done if gone]
+def _cut(layout: Layout, edits: Mapping[Path, Edit], told: str = "rows that went", *, write: bool = True) -> list[Step]:
+    done = [(path, _edit(path, edit, write)) for path, edit in edits.items() if path.is_file()]
+    return [Step(path.relative_to(layout.root).as_posix(), f"{told}: {gone}") for path, gone in done if gone]
 
 
 def _told(row: Mapping[str, Any], column: str) -> str:
     return str(row.get(column) or "").strip()
 
 
-def _edit(path: Path, edit: Edit) -> int:
+def _edit(path: Path, edit: Edit, write: bool) -> int:
     try:
         data = path.read_bytes()
         text, gone = edit(data.decode("utf-8"))
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path} cannot be read ({error}). Mend it, then go on with the removal.") from error
-    if gone:
+    if gone and write:
         write_atomically(path, text.encode())
     return gone
 

@@ -42,11 +42,14 @@ class Going:
 
     @cached_property
     def _needles(self) -> Needles:
-        return Needles(needles(self.removal))
+        """A name may be a common word: it is looked for in quotes."""
+        quoted = tuple(f"{mark}{name}{mark}" for name in self.removal.subjects for mark in "'\"`")
+        return Needles(needles(replace(self.removal, subjects=quoted)))
 
     def says(self, text: str) -> bool:
-        """Whether a text names anything that goes."""
-        return bool(self._needles.met(text.encode("utf-8", "surrogatepass")))
+        """Whether a text names anything that goes; a person's name, whether it is that or quotes that."""
+        named = text.strip() in self.removal.subjects
+        return named or bool(self._needles.met(text.encode("utf-8", "surrogatepass")))
 
     def takes(self, row: Any) -> bool:
         """Whether a private row goes: it is about a record or a photo, or names one."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mmtt import images
 from mmtt.record import Record
-from pipelines.publish.plan import Staged
+from pipelines.publish.staged import Staged
 from tests.factories import drawn, make_record
 from tests.support.hub import Hub, hub
 from tests.support.releases import write_release
@@ -26,7 +26,7 @@ PUBLISH = """
 import re, sys
 from pathlib import Path
 from pipelines.publish.hub import Remote
-from pipelines.publish.plan import Staged
+from pipelines.publish.staged import Staged
 from pipelines.publish.publish import publish
 publish(Staged(Path(sys.argv[1])), Remote(sys.argv[2]))
 # Not `ru_maxrss`: that of a started process begins with what its parent held.
@@ -59,7 +59,8 @@ def _seeds(count: int = 20) -> list[Record]:
 def _release(folder: Path, rows: int) -> Staged:
     seeds, each = _seeds(), rows // SHARDS
     names = [f"train-{number:05d}-of-{SHARDS:05d}" for number in range(SHARDS)]
-    return Staged(write_release(folder, shards={name: _Rows(seeds, n * each, each) for n, name in enumerate(names)}))
+    shards = {name: _Rows(seeds, n * each, each) for n, name in enumerate(names)}
+    return Staged(write_release(folder, shards=shards, repository=REPO))
 
 
 def _start(server: Hub, folder: Path) -> subprocess.Popen[str]:

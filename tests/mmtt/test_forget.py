@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import typer
 from typer.testing import CliRunner
 
+import pipelines.cli
 from mmtt import cli, forget
 from mmtt.check import verify_all
 from mmtt.errors import UserError
@@ -17,6 +19,7 @@ from mmtt.files import file_sha256
 from mmtt.layout import Layout
 from mmtt.manifest import read, read_columns
 from mmtt.progress import silent
+from mmtt.pruning import PAGES
 from mmtt.recipe import Recipe
 from mmtt.release import DATA, Release, Version, read_removed
 from mmtt.release_check import verify_release
@@ -62,8 +65,8 @@ def unreleased(released, tmp_path) -> Layout:
     return Layout(tmp_path / "copy")
 
 
-def run(*words: object, stdin: str = "") -> "tuple[int, str]":
-    result = CliRunner().invoke(cli.app, [str(word) for word in words], input=stdin)
+def run(*words: object, stdin: str = "", app: typer.Typer = cli.app) -> "tuple[int, str]":
+    result = CliRunner().invoke(app, [str(word) for word in words], input=stdin)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.output
@@ -108,8 +111,10 @@ def test_from_plan_to_the_next_release_nothing_is_left(copy, tmp_path):
     assert NAME not in notice and not any(name in notice for name in removal.records)
     assert not journal(copy.root).exists()
 
-    code, told = run("prune", mine, "--removed", folder / "removed.csv")
-    assert code == 0 and "rows went from" in told
+    code, told = run("prune", mine, "--removed", folder / "removed.csv", "--yes")
+    assert code == 0 and "rows that went: " in told
+    texts = [path.read_text() for path in mine.glob("*.md")]
+    assert not any(f"]({name})" in text for text in texts for name in PAGES) and "(not in this copy)" in "".join(texts)
     assert {record.record_id: record for record in read(mine / DATA)} == new
     assert list(verify_release(mine)) == []
 
@@ -181,7 +186,7 @@ def test_when_the_last_one_leaves_no_version_follows(copy):
 
 def test_what_only_the_curator_can_mend_keeps_the_removal_open(unreleased):
     (unreleased.root / "notes.txt").write_text(f"{NAME} wrote to us")
-    with pytest.raises(UserError, match=r"a search still finds 1 places"):
+    with pytest.raises(UserError, match=r"a search still finds 1 place\."):
         run("forget", "apply", unreleased.root, NAME, "--yes")
     assert journal(unreleased.root).exists()
     (unreleased.root / "notes.txt").unlink()
@@ -199,6 +204,54 @@ def test_predictions_and_scores_lose_their_lines(unreleased, tmp_path):
     code, _ = run("forget", "apply", unreleased.root, NAME, "--yes", "--runs", tmp_path / "runs")
     assert code == 0
     assert (tmp_path / "runs" / "predictions.jsonl").read_text() == lines[0]
+
+
+def test_a_killed_removal_goes_on_with_its_folders_of_runs(unreleased, tmp_path, monkeypatch):
+    monkeypatch.setenv("MMTT_RUNS", "")
+    removal = forget.close(unreleased.root, NAME)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        lines = json.dumps({"image_id": removal.records[0], "text": "x"}) + "\n"
+        (tmp_path / name / "predictions.jsonl").write_text(lines)
+    begin(unreleased.root, forget.close(unreleased.root, NAME, [str(tmp_path / "one")]))
+    _, told = run("forget", "plan", unreleased.root, NAME)
+    assert f"mmtt forget apply --runs {tmp_path / 'one'} " in told
+    assert run("forget", "apply", unreleased.root, "--yes", "--runs", tmp_path / "two")[0] == 0
+    assert [(tmp_path / name / "predictions.jsonl").read_text() for name in ("one", "two")] == ["", ""]
+
+
+def test_nothing_is_made_while_a_removal_is_under_way(copy):
+    begin(copy.root, forget.close(copy.root, NAME))
+    before, app = files(copy.root), typer.Typer()
+    pipelines.cli.register(app)
+    commands = ("build", "ingest", "plan", "forge", "degrade", "overview")
+    for words in (*((command, copy.root) for command in commands), ("release", copy.root, "--version", "1.1.0")):
+        with pytest.raises(UserError, match=r"A removal is not completed in .*completes it first"):
+            run(*words, app=app)
+    assert files(copy.root) == before
+    assert run("replay", copy.root, "--json", app=app)[0] == 0, "readers read"
+
+
+def test_a_lost_certificate_is_no_hindrance(copy):
+    (copy.root / "releases" / "1.0.0" / "marked").mkdir()
+    _, told = run("forget", "plan", copy.root, NAME)
+    assert "has marked pictures: the next needs" in told
+    assert f"mmtt forget apply --certificate CHAIN.pem --key KEY.pem {copy.root} '{NAME}'" in told
+    with pytest.raises(UserError, match=r"Give --certificate and --key, .* or --without-marks"):
+        run("forget", "apply", copy.root, NAME, "--yes")
+    with pytest.raises(UserError, match=r"exclude each other"):
+        run("forget", "apply", copy.root, NAME, "--yes", "--without-marks", "--certificate", "x", "--key", "y")
+    assert not journal(copy.root).exists()
+    code, told = run("forget", "apply", copy.root, NAME, "--yes", "--without-marks")
+    assert code == 0 and "releases/1.0.1: has no marked pictures any more" in told
+    assert "marked" not in Release.load(copy.root / "releases" / "1.0.1").rows
+
+
+def test_where_nobody_can_answer_it_is_told_and_counts_are_words(copy):
+    with pytest.raises(UserError, match=r"Nobody is there to answer.* Give --yes"):
+        run("forget", "apply", copy.root, NAME)
+    assert not journal(copy.root).exists()
+    assert "\n1 photo, 1 pristine record, " in run("forget", "plan", copy.root, NAME)[1]
 
 
 def test_a_closure_inside_the_dataset_is_refused(copy):

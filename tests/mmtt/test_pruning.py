@@ -12,11 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from mmtt import cli
 from mmtt.errors import UserError
 from mmtt.files import file_sha256
 from mmtt.manifest import Manifest
-from mmtt.pruning import prune
+from mmtt.pruning import plan, prune
 from mmtt.record import Record
 from mmtt.release import (
     CHECKSUMS,
@@ -101,6 +103,52 @@ def test_datasets_loads_what_is_left(release):
     assert len(list(streamed)) == 3
 
 
+def test_datasets_does_not_take_what_went_from_its_cache(release, tmp_path):
+    before = datasets.load_dataset(str(release), split="train", cache_dir=str(tmp_path / "cache"))
+    prune(release, stones(0, 1))
+    after = datasets.load_dataset(str(release), split="train", cache_dir=str(tmp_path / "cache"))
+    assert len(after) < len(before)
+    card = (release / "README.md").read_bytes()
+    prune(release, stones(0, 1))
+    assert (release / "README.md").read_bytes() == card
+
+
+def test_pages_of_pictures_go_and_the_card_does_without_them(release):
+    (release / "contact-sheet.png").write_bytes(b"faces")
+    card = release / "README.md"
+    card.write_text(
+        card.read_text() + "![Sheet: a, b.](contact-sheet.png)\n\nLook at [overview.html](overview.html).\n"
+    )
+    (release / CHECKSUMS).write_text(write_checksums(checksums(release)))
+    before = {path: path.read_bytes() for path in release.rglob("*") if path.is_file()}
+    told = plan(release, stones(0))
+    assert {path: path.read_bytes() for path in release.rglob("*") if path.is_file()} == before
+    done = prune(release, stones(0))
+    assert (told.rows, told.pages) == (done.rows, done.pages) and done.pages == ["overview.html", "contact-sheet.png"]
+    assert not [path for path in release.iterdir() if path.name in done.pages]
+    assert card.read_text().endswith("\n\n\nLook at overview.html (not in this copy).\n")
+    assert read_checksums(release) == checksums(release)
+    assert list(verify_release(release)) == []
+
+
+def test_where_no_row_goes_the_pages_stay(release):
+    assert prune(release, stones(7)).pages == [] and (release / "overview.html").exists()
+
+
+def test_it_asks_first_and_a_dry_run_only_tells(release):
+    (release.parent / "removed.csv").write_text(write_removed(stones(0)))
+    words = ["prune", str(release), "--removed", str(release.parent / "removed.csv")]
+    before = {path: path.read_bytes() for path in release.rglob("*") if path.is_file()}
+    dry = CliRunner().invoke(cli.app, [*words, "--dry-run"])
+    assert dry.exit_code == 0 and "rows that go: 3, in 2 files" in dry.output and "overview.html: pict" in dry.output
+    assert CliRunner().invoke(cli.app, words, input="n\n").exit_code == 1
+    asked = CliRunner().invoke(cli.app, words)
+    assert isinstance(asked.exception, UserError) and "Give --yes" in str(asked.exception)
+    assert {path: path.read_bytes() for path in release.rglob("*") if path.is_file()} == before
+    done = CliRunner().invoke(cli.app, [*words, "--yes", "--json"])
+    assert json.loads(done.stdout)["pages"] == ["overview.html"] and len(left(release)) == 7
+
+
 def test_a_file_that_did_not_agree_before_is_not_vouched_for(release):
     name = "data/train-00000-of-00002.parquet"
     listed = read_checksums(release) | {name: "0" * 64}
@@ -116,7 +164,7 @@ def test_pruning_again_changes_no_byte(release):
     assert {path: path.read_bytes() for path in release.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("moment", [1, 3, 5, 8])
+@pytest.mark.parametrize("moment", [1, 3, 5, 6, 8])
 def test_killed_and_run_again_it_completes(release, moment):
     script = f"""
 import os, signal, sys
@@ -126,8 +174,8 @@ from mmtt.release import Tombstone
 seen = 0
 def hook(event, args):
     global seen
-    seen += event == "os.rename"
-    if event == "os.rename" and seen == {moment}:
+    seen += event in ("os.rename", "os.remove")
+    if event in ("os.rename", "os.remove") and seen == {moment}:
         os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(hook)
 prune(Path({str(release)!r}), [Tombstone({stones(0)[0].record_id!r}, "1.0.1", "erasure")])
@@ -136,7 +184,7 @@ prune(Path({str(release)!r}), [Tombstone({stones(0)[0].record_id!r}, "1.0.1", "e
     assert killed.returncode == -signal.SIGKILL
     prune(release, stones(0))
     assert read_checksums(release) == checksums(release)
-    assert Manifest.load(release / "data").rows == 7
+    assert Manifest.load(release / "data").rows == 7 and not (release / "overview.html").exists()
     assert not [*release.rglob(".*.tmp")]
 
 
@@ -162,7 +210,7 @@ def test_a_link_is_told_and_not_followed(tmp_path):
     (copy / "a.parquet").symlink_to(blobs / "a")
     before = (blobs / "a").read_bytes()
     done = prune(copy, stones(0))
-    assert "is a link, and was not touched" in done.left[0] and (blobs / "a").read_bytes() == before
+    assert "is a link, and is not touched" in done.left[0] and (blobs / "a").read_bytes() == before
 
 
 def test_a_dataset_is_refused(tmp_path):

@@ -53,6 +53,13 @@ def test_what_a_later_version_says_besides_is_passed_over(tmp_path):
     assert Release.load(tmp_path) == ABOUT
 
 
+def test_an_older_one_names_no_repository(tmp_path):
+    told = json.loads(ABOUT.to_json())
+    assert told.pop("repository") == ""
+    (tmp_path / RELEASE).write_text(json.dumps(told))
+    assert Release.load(tmp_path) == ABOUT
+
+
 @pytest.mark.parametrize("text", ["1.2", "1.2.3.4", "v1.2.3", "1.02.3", "1.2.3-rc1", "", "1.2.-3", "١.٢.٣"])
 def test_only_three_numbers_are_a_version(text):
     with pytest.raises(UserError, match="is no version like"):

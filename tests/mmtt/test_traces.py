@@ -70,6 +70,26 @@ def test_a_word_is_met_only_where_it_stands_alone(text, there):
     assert bool(Needles(WANTED).met(text)) is there
 
 
+STAYS = {b"Jane Doe": "a name", b"doe/1.png": "a path", b"Jane Doe-Smith": "", b"old/doe/1.png": "", b"Mr Jane Doe": ""}
+
+
+@pytest.mark.parametrize(("text", "there"), [
+    (b"Jane Doe-Smith", set()), (b"Mr Jane Doe", set()), (b"x, Jane Doe-Smith, y", set()), (b"Jane Doe", {"a name"}),
+    (b"Jane Doe-Smithy", {"a name"}), (b"Jane Doe-Jones", {"a name"}), (b"Jane Doe-Smith\nJane Doe", {"a name"}),
+    (b"Jane Doe\nJane Doe-Smith", {"a name"}), (b"old/doe/1.png", set()), (b"new/doe/1.png", {"a path"}),
+])  # fmt: skip
+def test_a_name_is_not_met_in_a_longer_one_that_stays(tmp_path, monkeypatch, text, there):
+    for block in (1 << 24, 40, 7, 1):
+        monkeypatch.setattr(traces, "_BLOCK", block)
+        for before in (b"", b"." * 33, b"." * 80):
+            (tmp_path / "a.txt").write_bytes(before + text)
+            (tmp_path / "a.gz").write_bytes(gzip.compress(before + text + b"." * 50))
+            assert {trace.what for trace in search(tmp_path, STAYS)} == there, (block, before)
+    table = pa.table({"who": text.decode().split("\n")})
+    pq.write_table(table, tmp_path / "a.txt")
+    assert {trace.what for trace in search(tmp_path, STAYS)} == there
+
+
 def test_short_words_are_not_sought_in_pictures(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n.ab12.")
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n.Grace Hopper.")

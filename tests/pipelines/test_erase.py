@@ -28,13 +28,14 @@ from pipelines import denied, erase, forge, ingest
 from pipelines.degrade import degrade
 from pipelines.plan import plan, require_fresh
 from pipelines.removals.sidecars import cut_csv
+from pipelines.removals.surgery import Going
 from tests.factories import build, source_row, tiny_dataset, write_sources
 
 ROOT = Path(__file__).parents[2]
 ON = date(2026, 11, 27)
 NAME = "Zoë O'Neill"
 FILES = [f"{NAME}/first.png", "drawn_01.png", "drawn_02.png", "drawn_03.png", "drawn_04.png", f"{NAME}/second.png"]
-SUBJECTS = [NAME, "person 1", "person 2", "person 3", "person 4", NAME]
+SUBJECTS = [NAME, "person 1", "person 2", f"{NAME}-Smith", "person 4", NAME]
 
 
 def dataset(root: Path, keep=range(6), **sections) -> Layout:
@@ -106,6 +107,53 @@ def test_the_closure_of_a_person_holds_every_photo_copy_and_forgery(built):
     assert any(row["source_id"] in removal.pristine for row in made), "she was a donor, too"
     assert file_sha256(built.photos / FILES[0]) in removal.digests
     assert removal.origin_ids == ("origin-0-of-them", "origin-5-of-them")
+
+
+def test_somebody_whose_longer_name_holds_theirs_stays_and_is_no_trace(copy):
+    removal = erase.close(copy.root, NAME)
+    assert removal.stay == tuple(sorted([f"{NAME}-Smith", "drawn_03.png"]))
+    forget(copy, NAME)
+    assert f"{NAME}-Smith" in (copy.root / "sources.csv").read_text()
+    assert list(erase.traces(copy.root, removal)) == []
+    (copy.root / "notes.txt").write_text(f"{NAME}-Smith and {NAME}")
+    (copy.root / f"{NAME} with others.txt").touch()
+    assert {trace.where for trace in erase.traces(copy.root, removal)} == {"notes.txt", f"{NAME} with others.txt"}
+
+
+def test_the_plan_names_every_table_that_changes(copy):
+    removal, before = erase.close(copy.root, NAME), tree(copy.root)
+    planned = [step.where for step in erase.plan(copy.root, removal)]
+    assert len(set(planned)) == len(planned) and tree(copy.root) == before
+    forget(copy, NAME)
+    after = tree(copy.root)
+    changed = {name for name in before if after.get(name) != before[name]}
+    told = {"sources.csv", "landmarks.json", "identities.csv", "plan/plan.parquet", "plan/splits.parquet",
+            "private/lineage.parquet", "pristine/rejections.parquet", "overview.html"}  # fmt: skip
+    assert told <= changed & set(planned)
+    # Of a shard, what vouches for it goes without saying.
+    beside = (
+        "private/pristine/",
+        "private/forged/",
+        "private/degraded/",
+        "private/fingerprints/",
+        "photos/",
+        "plan/basis",
+    )
+    rest = {n.removesuffix(".parquet") for n in changed - set(planned) if not n.startswith(beside)}
+    assert {n for n in rest if not n.endswith((".rejections", ".json", ".tmp"))} <= set(planned)
+
+
+def test_a_person_called_like_a_common_word_takes_no_rejections_of_others():
+    removal = Removal(asked="face", records=("0" * 24,), pristine=(), photos=("face/1.png",), subjects=("face",),
+                      origin_ids=(), digests=(), phashes=())  # fmt: skip
+    going = Going(removal)
+    told = {
+        "face 0: 30% of the landmarks lie outside the photo": False, "none of the finders found a face": False,
+        "the row of 'face' names no licence": True, "face": True, "as face/1.png": True, f"of {'0' * 24}": True,
+    }  # fmt: skip
+    rows = [Rejection(stage="ingest", code="x", detail=detail, path="other.png") for detail in told]
+    assert [going.takes(row) for row in rows] == [*told.values()]
+    assert going.takes(Rejection(stage="ingest", code="x", detail="", path="face/1.png"))
 
 
 def test_a_photo_takes_its_copies_but_not_the_other_photos_of_its_person(built):

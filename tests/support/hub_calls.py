@@ -64,6 +64,11 @@ def info(call: "Handler", repo: str, rev: str = "main") -> None:
     })  # fmt: skip
 
 
+def auth_check(call: "Handler", repo: str) -> None:
+    call.writing(repo)
+    call.json({})
+
+
 def refs(call: "Handler", repo: str) -> None:
     found = call.reading(repo)
     kinds = {"branches": "refs/heads/", "tags": "refs/tags/", "converts": "refs/convert/", "pullRequests": "refs/pr/"}
@@ -343,6 +348,7 @@ ROUTES = [
     ("PUT", f"{_REPO}/settings", settings),
     ("GET", _REPO, info),
     ("GET", f"{_REPO}/revision/{_REV}", info),
+    ("GET", f"{_REPO}/auth-check/write", auth_check),
     ("GET", f"{_REPO}/refs", refs),
     ("GET", f"{_REPO}/commits/{_REV}", commits),
     ("GET", f"{_REPO}/tree/{_REV}(?P<path>/.*)?", tree),

@@ -36,6 +36,7 @@ def write_release(
     shards: Mapping[str, Sequence[Record]] | None = None,
     removed: Sequence[Tombstone] = (),
     previous: str | None = None,
+    repository: str = "lab/faces",
 ) -> Path:
     """Write a release, with a shard for each name given; return its folder."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -55,6 +56,7 @@ def write_release(
     about = Release(
         name="drawn", version=version, date="2026-11-27", previous=previous, licence="CC-BY-4.0",
         schema_version=SCHEMA_VERSION, recipe_sha256="0" * 64, buckets=2, rows={"default": rows},
+        repository=repository,
     )  # fmt: skip
     texts = {
         "data/manifest.json": manifest.to_json(), "release.json": about.to_json(),

@@ -350,6 +350,10 @@ def test_a_marked_picture_is_read_and_a_stripped_one_says_so(whole, command, pai
     assert done.exit_code == 0
     assert f"{row['record_id']} of tiny 1.0.0, manipulated: recolour" in done.output and "untrusted" in done.output
     assert "(trusted)" in command("read", path, "--trust", pair[0].with_name("root.pem")).output
+    assert "before it was changed" not in done.output
+    path.write_bytes(path.read_bytes().replace(b"Manipulated", b"Immaculated"))
+    lines = command("read", path).output.splitlines()
+    assert "BROKEN" in lines[0] and "what follows was said before it was changed" in lines[1] and len(lines) > 4
     path.write_bytes(images.encode_png(images.decode_rgb(path.read_bytes())))
     done = command("read", path)
     assert done.exit_code == 3 and "stripped" in done.output
@@ -399,6 +403,7 @@ def test_a_forgery_to_be_shown_is_framed_and_a_pristine_picture_is_not(release, 
 
 
 def test_a_certificate_made_here_signs(command, release, tmp_path):
-    command("certificate", tmp_path / "made")
+    made = command("certificate", tmp_path / "made").output
+    assert f"mmtt mark read IMAGE --trust {tmp_path / 'made' / 'root.pem'}" in made
     options = ("--certificate", tmp_path / "made/certificate.pem", "--key", tmp_path / "made/key.pem")
     assert command("export", release, *options, "--out", tmp_path / "out").exit_code == 0

@@ -40,7 +40,7 @@ def dataset(root, consent=AGREED, expiry=None):
         for n, person in enumerate(people)
     ]  # fmt: skip
     layout = stored_dataset(root, people, [], lineage=lineage)
-    answered(root)
+    answered(root, repository="lab/faces")
     people.sort(key=lambda person: person.record_id)
     write_release(root / "releases" / "1.0.0", "1.0.0", {"train-00000-of-00001": people})
     return layout.root
@@ -108,11 +108,27 @@ def test_purging_publishes_the_newest_release_of_the_dataset(server, tmp_path):
         (make_record(seed, consent=AGREED, split="train") for seed in (1, 2)), key=lambda one: one.record_id
     )
     gone = Tombstone(make_record(0).record_id, "1.0.1", "erasure")
-    write_release(root / "releases" / "1.0.1", "1.0.1", {"train-00000-of-00001": people}, removed=[gone])
+    write_release(
+        root / "releases" / "1.0.1", "1.0.1", {"train-00000-of-00001": people}, removed=[gone], previous="1.0.0"
+    )
     said = []
     done = purge_hub(root, "lab/faces", lambda _: True, said.append)
     assert done.left == [] and "done: publish 1.0.1" in said and set(server.repo("lab/faces").tags) == {"v1.0.1"}
-    assert not list((root / "private").rglob("lab__faces.json"))
+    assert not list((root / "private").rglob("lab__faces.json")) and not any("notices" in line for line in said)
+
+
+@pytest.mark.usefixtures("server")
+def test_a_purge_reminds_of_the_notice_that_nobody_sends(tmp_path):
+    root, said = dataset(tmp_path / "set"), []
+    gone = Tombstone("a" * 24, "1.0.1", "erasure")
+    people = [make_record(1, consent=AGREED, split="train")]
+    write_release(root / "releases" / "1.0.1", "1.0.1", {"train-00000-of-00001": people}, [gone], previous="1.0.0")
+    run(root, "--version", "1.0.1", "--repo", "lab/faces")
+    notice = root / "private" / "notices" / "1.0.1.md"
+    notice.parent.mkdir()
+    notice.write_text("Take them out.")
+    purge_hub(root, "lab/faces", lambda _: True, said.append)
+    assert str(notice.parent) in said[-1] and "send it" in said[-1]
 
 
 @pytest.mark.usefixtures("server")
@@ -122,7 +138,9 @@ def test_there_is_nothing_to_purge_without_a_release_or_a_repository(tmp_path):
         purge_hub(root, "lab/faces", lambda _: True)
     people = [make_record(1, consent=AGREED, split="train")]
     gone = Tombstone(make_record(0).record_id, "1.0.1", "erasure")
-    write_release(root / "releases" / "1.0.1", "1.0.1", {"train-00000-of-00001": people}, removed=[gone])
+    write_release(
+        root / "releases" / "1.0.1", "1.0.1", {"train-00000-of-00001": people}, removed=[gone], previous="1.0.0"
+    )
     with pytest.raises(UserError, match="is not on the Hub"):
         purge_hub(root, "lab/faces", lambda _: True)
     with pytest.raises(UserError, match="has no release"):

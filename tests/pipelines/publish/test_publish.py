@@ -14,9 +14,9 @@ from mmtt.errors import MissingDependency, UserError
 from mmtt.release import checksums, write_checksums
 from pipelines.publish import hub as hub_module
 from pipelines.publish.hub import Remote, RemoteFile, clean
-from pipelines.publish.plan import Staged
 from pipelines.publish.publish import publish
 from pipelines.publish.remote import verify_remote
+from pipelines.publish.staged import Staged
 from tests.support.faulty_proxy import Fault
 from tests.support.hub import CURATOR, READER, STRANGER, hub
 from tests.support.hub_store import Refusal
@@ -58,7 +58,7 @@ def extended(folder, version="1.1.0", **options):
         TRAIN: some_records("train", 3),
         MORE: some_records("train", start=5),
     }
-    return write_release(folder.parent / version, version, shards, **options)
+    return write_release(folder.parent / version, version, shards, **{"previous": folder.name} | options)
 
 
 def test_a_published_release_is_on_main_tagged_and_behind_a_gate(server, folder):
@@ -99,7 +99,7 @@ def test_an_extended_release_sends_only_what_changed(server, folder):
 
 def test_what_a_release_no_longer_holds_is_deleted_in_the_same_commit(server, folder):
     send(folder)
-    send(write_release(folder.parent / "2.0.0", "2.0.0", {TRAIN: some_records("train")}))
+    send(write_release(folder.parent / "2.0.0", "2.0.0", {TRAIN: some_records("train")}, previous="1.0.0"))
     assert f"data/{TEST}.parquet" not in digests(server) and f"data/{TEST}.parquet" in digests(server, "v1.0.0")
     assert len(list(server.repo(REPO).history("main"))) == 3
 
@@ -239,8 +239,8 @@ STEPS = [
 def test_whatever_call_fails_main_is_whole_and_the_same_command_completes(server, folder, method, path):
     send(folder)
     before = digests(server)
-    after = extended(folder)
     name = "lab/other" if path in ("/repos/create",) else REPO
+    after = extended(folder, repository=name)
     gate = {"gated": "auto"} if path == "/settings" else {}
     server.expect(Fault(method, path, 403, times=1))
     with pytest.raises(UserError) as told:
@@ -285,7 +285,7 @@ def test_a_strangers_token_is_told_that_it_has_no_right(server, folder, monkeypa
     server.enter(monkeypatch, STRANGER)
     for repo in (REPO, "lab/new"):
         with pytest.raises(UserError, match="no right"):
-            send(extended(folder), repo)
+            send(extended(folder, repository=repo), repo)
     assert set(server.repo(REPO).tags) == {"v1.0.0"} and set(server.repos) == {REPO}
 
 
@@ -341,7 +341,7 @@ PUBLISH = """
 import sys
 from pathlib import Path
 from pipelines.publish.hub import Remote
-from pipelines.publish.plan import Staged
+from pipelines.publish.staged import Staged
 from pipelines.publish.publish import publish
 publish(Staged(Path(sys.argv[1])), Remote(sys.argv[2]))
 """
@@ -432,8 +432,10 @@ def test_verifying_names_what_differs_on_the_hub(server, folder):
     repo.commit("refs/heads/main", tree, "edit")
     with pytest.raises(UserError, match="no release was published"):
         verify_remote(REPO)
-    with pytest.raises(UserError, match=r"not on"):
+    with pytest.raises(UserError, match=r"^lab/faces has no revision 'v9\.9\.9'"):
         verify_remote(REPO, "v9.9.9")
+    with pytest.raises(UserError, match=r"Check the name"):
+        verify_remote("lab/nothing")
 
 
 @pytest.mark.usefixtures("server")

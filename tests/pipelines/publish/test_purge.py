@@ -3,10 +3,10 @@ import pytest
 from mmtt.errors import UserError
 from mmtt.release import Tombstone
 from pipelines.publish.hub import Remote
-from pipelines.publish.plan import Staged
 from pipelines.publish.publish import publish
 from pipelines.publish.purge import purge
 from pipelines.publish.remote import verify_remote
+from pipelines.publish.staged import Staged
 from pipelines.publish.traces import remote_traces
 from tests.support.faulty_proxy import Fault
 from tests.support.hub import STRANGER, hub
@@ -45,10 +45,10 @@ class Removal:
         send(write_release(tmp_path / "1.0.0", "1.0.0", {TRAIN: records, TEST: test}))
         self.old = server.repo(REPO).head
         more = {"train-00001-of-00002": some_records("train", start=5)}
-        send(write_release(tmp_path / "1.1.0", "1.1.0", {TRAIN: records, TEST: test, **more}))
+        send(write_release(tmp_path / "1.1.0", "1.1.0", {TRAIN: records, TEST: test, **more}, previous="1.0.0"))
         self.stones = [Tombstone(self.gone, "1.1.1", "erasure")]
         left = {TRAIN: [records[0], records[2]], TEST: test, **more}
-        self.after = write_release(tmp_path / "1.1.1", "1.1.1", left, removed=self.stones)
+        self.after = write_release(tmp_path / "1.1.1", "1.1.1", left, removed=self.stones, previous="1.1.0")
 
     def purge(self, confirm=lambda _: True):
         steps = []
@@ -98,7 +98,7 @@ def test_a_second_purge_does_nothing_and_says_how_it_stands(removal):
 def test_versions_after_a_purge_stay_when_it_is_run_again(removal):
     removal.purge()
     records = {TRAIN: some_records("train", 1), TEST: some_records("test", start=9)}
-    send(write_release(removal.after.parent / "1.2.0", "1.2.0", records, removed=removal.stones))
+    send(write_release(removal.after.parent / "1.2.0", "1.2.0", records, removal.stones, previous="1.1.1"))
     removal.after = removal.after.parent / "1.2.0"
     repo = removal.server.repo(REPO)
     before, large = dict(repo.refs), set(repo.pushed)

@@ -3,7 +3,7 @@
 import pytest
 
 from mmtt.errors import RecipeError, UserError
-from pipelines.release.answers import DATASHEET, load, missing
+from pipelines.release.answers import DATASHEET, begun, load, missing
 from pipelines.release.questions import questions
 from tests.pipelines.release import described
 
@@ -91,12 +91,10 @@ def test_a_missing_file_names_the_command_that_writes_it(tmp_path):
     ("text", "told"),
     [
         ("title =", "is not TOML"),
-        (COMPLETE.replace('"T"', '""'), "about.title"),
-        (COMPLETE.replace('["A"]', '[""]'), "about.authors"),
-        (COMPLETE.replace('["A"]', "[]"), "about.authors"),
+        (COMPLETE.replace('["A"]', '["A", ""]'), "about.authors"),
         (COMPLETE.replace("CC-BY-4.0", "CC-BY-4"), "CC-BY-4.0"),
         (COMPLETE + 'titel = "x"', "Did you mean 'title'"),
-        (COMPLETE + '[about.unasked]\n"old photos" = ""', "about.unasked.old photos"),
+        (COMPLETE + '[about.unasked]\n"old photos" = 3', "about.unasked.old photos"),
         (COMPLETE + '[answers]\nM9 = "x"', "M9"),
         (COMPLETE + "[answers]\nM1 = 3", "answers.M1"),
     ],
@@ -107,6 +105,31 @@ def test_what_is_wrong_with_the_file_is_told_in_one_sentence(tmp_path, text, tol
         load(tmp_path)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (COMPLETE.replace('"T"', '""'), "title"),
+        (COMPLETE.replace('"CC-BY-4.0"', '" "'), "licence"),
+        (COMPLETE.replace('contact = "c@example.org"', ""), "contact"),
+        (COMPLETE.replace('"S"', '"TODO"'), "summary"),
+        (COMPLETE.replace('["A"]', '[""]'), "authors"),
+        (COMPLETE.replace('["A"]', "[]"), "authors"),
+        (COMPLETE + '[about.unasked]\n"old\\u001b photos" = ""', "unasked.old\\x1b photos"),
+    ],
+)
+def test_what_is_blank_is_told_in_a_short_line(tmp_path, text, key):
+    write(tmp_path, text)
+    with pytest.raises(UserError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"{tmp_path / DATASHEET} leaves 1 required answer blank:\n  about.{key} is blank"
+
+
+def test_an_empty_file_leaves_all_of_about_blank(tmp_path):
+    write(tmp_path, "")
+    blank = begun(tmp_path)[1]
+    assert blank == [f"about.{key} is blank" for key in ("title", "summary", "licence", "authors", "contact")]
 
 
 def test_a_complete_file_is_read(tmp_path):

@@ -343,7 +343,24 @@ def test_a_curators_bibtex_is_kept_and_another_citation_stands_beside_ours():
     assert f"```bibtex\n{entry}\n```" in card.render(full(), about(citation=entry))
     text = card.render(full(), about(citation="Moss (2026). Faces."))
     assert "Moss (2026). Faces." in text
-    assert "@misc{tiny-1.2.0,\n  title = {{Drawn faces}},\n  author = {{Ada Moss} and {Ben Reed}}," in text
+    assert "@misc{drawn-faces-1.2.0,\n  title = {{Drawn faces}},\n  author = {{Ada Moss} and {Ben Reed}}," in text
+
+
+@pytest.mark.parametrize(("title", "key"), [("Ærø: Élan & co.", "r-elan-co"), ("人脸", "tiny")])
+def test_the_key_of_an_entry_is_the_title_in_plain_letters_or_else_the_name(title, key):
+    text = card.render(facts(records(), files=files("data")), about(title=title))
+    assert f"@misc{{{key}-1.2.0," in text
+
+
+def test_a_list_that_somebody_wrote_stays_one_and_its_items_are_escaped():
+    bullets = "- one *thing*\n  that goes on\n- <b>two</b>\n- - three"
+    said = f"Two things:\n\n{bullets}\n\n2. second\n3. # third\n\n2020. No list."
+    html = html_of(card.render(full(), answers(U3=said)))
+    part = re.search(r"<p>Two things:</p>.*?No list.</p>", html, re.S)[0].replace("\n", "")
+    assert part == (
+        "<p>Two things:</p><ul><li>one *thing* that goes on</li><li>&lt;b&gt;two&lt;/b&gt;</li><li>- three</li></ul>"
+        '<ol start="2"><li>second</li><li># third</li></ol><p>2020. No list.</p>'
+    )
 
 
 def test_a_title_with_the_signs_of_tex_does_not_break_the_bibtex():

@@ -208,7 +208,7 @@ def test_strangers_words_cannot_break_out_of_the_document(tmp_path):
     records = [make_record(1, origin=nasty, split="train", consent=described.CONSENT)]
     known = described.facts(records, files=described.staged(tmp_path, records))
     (tmp_path / "croissant.json").write_text(croissant.text(known, described.answers()), encoding="utf-8")
-    assert mlc.Dataset(tmp_path / "croissant.json").metadata.name == "tiny"
+    assert mlc.Dataset(tmp_path / "croissant.json").metadata.name == "Drawn faces"
     told = json.loads((tmp_path / "croissant.json").read_text(encoding="utf-8"))
     assert told["prov:wasDerivedFrom"][0]["prov:label"] == nasty
 

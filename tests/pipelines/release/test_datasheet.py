@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+from mmtt.errors import UserError
 from mmtt.recipe import Recipe
 from pipelines.release import datasheet, figures
 from pipelines.release.answers import DATASHEET, Answers, load, missing
 from pipelines.release.questions import SECTIONS, questions
 from pipelines.release.statements import automatic
-from tests.factories import make_forged_record, make_record, stored_dataset, tiny_recipe
+from tests.factories import answered, make_forged_record, make_record, stored_dataset, tiny_recipe
 from tests.pipelines.release import described
 
 ROOT = Path(__file__).parents[3]
@@ -208,6 +209,25 @@ def test_the_form_is_enough_for_a_release_once_its_blanks_are_filled(tmp_path, r
     filled = re.sub(r'^([\w.]+ = \[?)""', r'\1"Said."', filled, flags=re.MULTILINE)
     (tmp_path / DATASHEET).write_text(filled, encoding="utf-8")
     assert missing(load(tmp_path), described.facts(records)) == []
+
+
+def test_of_an_untouched_form_every_blank_is_a_short_line(tmp_path):
+    datasheet.write_template(tmp_path / DATASHEET, Recipe.model_validate(tiny_recipe()))
+    lines = datasheet.left_open(tmp_path)
+    needed = [str(asked) for asked in questions().values() if asked.is_for_people]
+    assert lines[:5] == [f"about.{key} is blank" for key in ("title", "summary", "licence", "authors", "contact")]
+    assert lines[5:] == needed
+    with pytest.raises(UserError, match=rf"leaves {len(lines)} required answers blank:\n  about.title is blank\n"):
+        datasheet.require_begun(tmp_path)
+
+
+def test_a_ground_for_an_origin_that_no_photo_has_is_refused_with_the_nearest(tmp_path):
+    answered(tmp_path, {"drawn peopel": "A ground."})
+    assert datasheet.left_open(tmp_path) == [], "nothing is built that could tell"
+    stored_dataset(tmp_path, [make_record(1)], [make_forged_record(1)])
+    for read in (datasheet.left_open, datasheet.require_begun):
+        with pytest.raises(UserError, match=r"origin 'drawn peopel', which no photo .* Did you mean 'drawn people'\?"):
+            read(tmp_path)
 
 
 def test_the_form_names_the_origins_whose_people_were_not_asked(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from mmtt.errors import UserError
 from mmtt.record import SCHEMA_VERSION
-from mmtt.release import DATA, RELEASE, REMOVED, Release, Tombstone, Version, write_removed
+from mmtt.release import DATA, MARKED, RELEASE, REMOVED, Release, Tombstone, Version, write_removed
 from pipelines.release import history
 from tests.factories import make_record, store_shards
 
@@ -64,6 +64,27 @@ def test_a_card_or_an_address_can_be_put_right_though_no_record_changed(tmp_path
     changes = history.compare(frame(*RECORDS), {}, before)
     history.require_version(Version(1, 0, 1), before, changes)
     assert changes.sentences() == ["No record changed; what stands beside them was put right."]
+
+
+def test_that_marked_pictures_ended_is_told(tmp_path):
+    before = released(tmp_path, "1.0.0", RECORDS)
+    (before / MARKED).mkdir()
+    for marked, told in ((True, "No record changed"), (False, "It has no marked pictures any more")):
+        assert history.compare(frame(*RECORDS), {}, before, marked=marked).sentences()[0].startswith(told)
+
+
+def test_where_records_left_the_releases_before_have_to_be_there_unless_there_were_none(tmp_path):
+    gone = {RECORDS[0].record_id}
+    with pytest.raises(
+        UserError, match=r"1 record of .* left for good, .*download the newest into .*X\.Y\.Z, or give --first"
+    ):
+        history.require_known(tmp_path, None, gone, first=False)
+    history.require_known(tmp_path, None, gone, first=True)
+    history.require_known(tmp_path, None, (), first=False)
+    before = released(tmp_path, "1.0.0", RECORDS)
+    history.require_known(tmp_path, before, gone, first=False)
+    with pytest.raises(UserError, match="Leave out --first"):
+        history.require_known(tmp_path, before, gone, first=True)
 
 
 @pytest.mark.parametrize("version", ["1.0.0", "0.9.0"])

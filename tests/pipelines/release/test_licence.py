@@ -103,6 +103,7 @@ def test_the_text_names_licence_origins_programs_consents_and_what_is_forbidden(
     for sentence in licence.FORBIDDEN:
         assert f"- {sentence}" in told
     assert licence.NON_COMMERCIAL in told
+    assert "forbidden all\nthe same: these are conditions of access" in told.split("5. What is forbidden")[1]
     assert told == licence.text(facts(found), about(removal_contact="out@example.org"))
 
 

@@ -31,8 +31,8 @@ def painted(number: int, family: str, **changes) -> Record:
     return replace(record, image_sha256=images.sha256(image), **changes)
 
 
-def sheet_of(root: Path, records: list[Record]) -> Rgb:
-    return images.decode_rgb(contact_sheet(stage(root, records)))
+def sheet_of(root: Path, records: list[Record], title: str = "Drawn faces") -> Rgb:
+    return images.decode_rgb(contact_sheet(stage(root, records), title))
 
 
 def place_of(sheet: Rgb, number: int) -> tuple[int, int] | None:
@@ -76,8 +76,8 @@ def test_a_forgery_stands_between_its_target_and_its_mask(tmp_path):
 def test_the_same_release_gives_the_same_bytes(tmp_path):
     records = [painted(number, FAMILIES[number]) for number in range(7)]
     one, other = stage(tmp_path / "a", records), stage(tmp_path / "b", records)
-    assert contact_sheet(one) == contact_sheet(other)
-    assert contact_sheet(stage(tmp_path / "c", records[::-1])) == contact_sheet(one)
+    assert contact_sheet(one, "T") == contact_sheet(other, "T")
+    assert contact_sheet(stage(tmp_path / "c", records[::-1]), "T") == contact_sheet(one, "T")
 
 
 def test_an_imported_forgery_has_no_target_to_show(tmp_path):
@@ -99,4 +99,11 @@ def test_a_release_without_forgeries_has_an_empty_sheet(tmp_path):
 
 def test_what_is_neither_a_release_nor_a_dataset_is_told(tmp_path):
     with pytest.raises(UserError):
-        contact_sheet(tmp_path)
+        contact_sheet(tmp_path, "T")
+
+
+def test_it_is_headed_by_the_title_and_by_the_name_where_no_letters_at_hand_can_write_that(tmp_path):
+    records = [painted(0, "recolour")]
+    heads = [sheet_of(tmp_path / str(n), records, title)[:40] for n, title in enumerate(("Faces", "tiny", "ночь"))]
+    assert (heads[0] != heads[1]).any()
+    assert (heads[2] == heads[1]).all(), "the recipe's name is 'tiny'"

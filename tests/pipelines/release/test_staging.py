@@ -13,6 +13,9 @@ from pathlib import Path
 
 import datasets
 import pytest
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
 
 from mmtt.errors import UserError
 from mmtt.executors import processes, serial
@@ -22,6 +25,7 @@ from mmtt.progress import silent
 from mmtt.recipe import Recipe
 from mmtt.release import CHECKSUMS, DATA, MARKED, RELEASE, Release, Version, checksums, read_checksums, write_checksums
 from mmtt.release_check import verify_release
+from pipelines import cli_release, denied
 from pipelines.release import history
 from pipelines.release.staging import release
 from pipelines.template_reports import write_template_reports
@@ -87,11 +91,6 @@ def test_every_record_that_counts_is_in_it_with_its_split_and_report(released):
     assert len(rows) == sum(Release.load(released).rows["default"].values()) > len(forged) > 8
     assert all(record.report and record.text_origin == "template" for record in forged)
     assert all(record.split == rows[record.target_id].split for record in forged)
-
-
-def test_the_same_inputs_give_the_same_bytes_on_two_workers(built, released, tmp_path):
-    again = made(copied(built, tmp_path), "1.0.0", processes(2))
-    assert checksums(again) == checksums(released)
 
 
 def test_datasets_loads_it_from_its_card(released, tmp_path):
@@ -199,12 +198,57 @@ def blank(root: Path, code: str) -> None:
     path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith(f"{code} =")))
 
 
-def test_a_failing_audit_keeps_it_from_being_released(built, tmp_path):
+def test_a_failing_audit_keeps_it_from_being_released_and_what_is_left_of_that_is_not_taken_later(built, tmp_path):
     layout = copied(built, tmp_path)
-    text = layout.recipe.read_text().replace("X6: null", "S5: 0.1")
-    layout.recipe.write_text(text)
+    recipe = layout.recipe.read_text()
+    layout.recipe.write_text(recipe.replace("X6: null", "S5: 0.1"))
     with pytest.raises(UserError, match="fails the audits S5"):
         made(layout, "1.0.0")
+    left = next((layout.root / "releases").glob(".*.partial"))
+    (left / "stray.txt").write_text("of the run before")
+    layout.recipe.write_text(recipe)
+    answered(layout.root, title="Another title")
+    folder = made(layout, "1.0.0", on=date(2026, 12, 1))
+    assert Release.load(folder).date == "2026-12-01" and "Another title" in (folder / "README.md").read_text()
+    assert json.loads((folder / "croissant.json").read_text())["datePublished"] == "2026-12-01"
+    assert not (folder / "stray.txt").exists() and list(verify_release(folder)) == []
+
+
+def run(*words: object) -> Result:
+    app = typer.Typer()
+    cli_release.register(app)
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_marked_pictures_do_not_end_unless_that_is_asked_for_and_told(built, released, tmp_path):
+    layout = copied(built, tmp_path)
+    shutil.copytree(released, layout.root / "releases" / "1.0.0")
+    (layout.root / "releases" / "1.0.0" / MARKED).mkdir()
+    answered(layout.root, repository="someone/tiny")
+    asked = ("release", layout.root, "--version", "1.0.1", "--date", ON)
+    with pytest.raises(UserError, match=r"has marked pictures\. Give --certificate and --key, .* or --without-marks"):
+        raise run(*asked).exception
+    done = run(*asked, "--without-marks")
+    assert done.exit_code == 0, done.output
+    folder = layout.root / "releases" / "1.0.1"
+    assert "- It has no marked pictures any more" in (folder / history.CHANGELOG).read_text().split("## 1.0.0")[0]
+    assert Release.load(folder).repository == "someone/tiny"
+
+
+def test_after_a_removal_the_first_release_has_to_be_called_so_and_what_lacks_is_told(tmp_path):
+    halves = {"splits": {"train": 0.5, "test": 0.5}}
+    layout = tiny_dataset(tmp_path, 8, ("recolour",), audit={"gates": GATES, "sample": 20}, plan=halves)
+    write_sources(tmp_path, [source_row(f"drawn_{n:02d}.png", consent="nobody" if n else "none") for n in range(8)])
+    build(layout)
+    answered(tmp_path)
+    denied.add(tmp_path, ON, [(denied.RECORD, "0" * 24)])
+    asked = ("release", tmp_path, "--version", "1.0.0", "--date", ON)
+    with pytest.raises(UserError, match=r"1 record of .* left for good"):
+        raise run(*asked).exception
+    done = run(*asked, "--first")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.startswith("The split 'validation' holds no row.")
+    assert re.search(r"records; left out: \d+ not_asked\n", done.stdout)
 
 
 KILLED = """
@@ -232,22 +276,13 @@ release(layout, Recipe.load(layout.recipe), Version(1, 0, 0), date(2026, 11, 27)
 """
 
 
-def test_killed_anywhere_and_run_again_it_comes_to_the_same_bytes(built, released, tmp_path):
+def test_killed_anywhere_and_run_again_on_two_workers_it_comes_to_the_same_bytes(built, released, tmp_path):
     layout = copied(built, tmp_path)
     for moment in (4, 15):  # among the shards, among the documents
         command = [sys.executable, "-c", KILLED, str(layout.root), str(moment)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=dict(os.environ))
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert not (layout.root / "releases" / "1.0.0").exists()
-    assert checksums(made(layout, "1.0.0")) == checksums(released)
-
-
-def test_a_later_date_or_an_edited_answer_does_not_take_the_shards_of_a_killed_run_for_its_own(built, tmp_path):
-    layout = copied(built, tmp_path)
-    command = [sys.executable, "-c", KILLED, str(layout.root), "6"]
-    subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
-    answered(layout.root, title="Another title")
-    folder = made(layout, "1.0.0", on=date(2026, 12, 1))
-    assert Release.load(folder).date == "2026-12-01" and "Another title" in (folder / "README.md").read_text()
-    assert json.loads((folder / "croissant.json").read_text())["datePublished"] == "2026-12-01"
-    assert not (folder / MARKED).exists() and list(verify_release(folder)) == []
+    (torn := layout.root / "releases" / ".0.9.0.partial").mkdir()  # of another version, refused by an audit
+    assert checksums(made(layout, "1.0.0", processes(2))) == checksums(released)
+    assert not torn.exists()
