@@ -49,6 +49,11 @@ class _Past:
         """Whether a commit that leads to a revision may hold them."""
         return not all(self._without(commit) for commit, _ in self._remote.commits(ref))
 
+    def holding(self) -> set[str]:
+        """Return every commit that may hold them and that a ref leads to."""
+        commits = {commit for ref in self._remote.refs().everything() for commit, _ in self._remote.commits(ref)}
+        return {commit for commit in commits if not self._without(commit)}
+
     def leading(self) -> Refs:
         """Return the refs that lead to such a commit."""
         kinds = self._remote.refs()
@@ -173,6 +178,7 @@ def _due(staged: Staged, remote: Remote, past: _Past, notes: Path, say: Say) -> 
         if len(remote.commits(ref)) > 1:
             yield Due(f"squash the history of {ref}", _call(remote, "super_squash_history", branch=ref))
     yield from _delete_large(remote, past)
+    _note(remote, past, notes)  # again: what took large files out of the history gave its commits new names
     if past.leads(MAIN):
         if staged.tag in remote.refs().tags:  # while it leads to the history of `main`, no squash lets that go
             yield Due(f"delete the tag {staged.tag}, to be set anew", _call(remote, "delete_tag", tag=staged.tag))
@@ -231,14 +237,16 @@ def _move_tag(remote: Remote, tag: str) -> None:
 
 
 def _note(remote: Remote, past: _Past, notes: Path) -> None:
-    """Note for each commit that may hold them a file that is to go, so that it can be asked for afterwards."""
+    """Note for each commit that may hold them a file that is to go, so that it can be asked for afterwards.
+
+    A large one where there is any; small ones stay in a history until that is let go.
+    """
     named, noted = past.kept(), dict(_noted(notes))
-    for ref in past.leading().everything():
-        for commit, _ in remote.commits(ref):
-            if commit not in noted:
-                tree = remote.tree(commit).items()
-                old = sorted(path for path, file in tree if file.sha256 and file.sha256 not in named)
-                noted.update((commit, path) for path in old[:1])
+    small = {file.blob for file in remote.tree(MAIN).values()}
+    for commit in past.holding() - noted.keys():
+        tree = remote.tree(commit).items()
+        old = [(not file.sha256, path) for path, file in tree if (file.sha256 or file.blob) not in {*named, *small}]
+        noted.update((commit, path) for _, path in sorted(old)[:1])
     if not noted:
         return
     notes.parent.mkdir(parents=True, exist_ok=True)
@@ -256,7 +264,9 @@ def _left(remote: Remote, past: _Past, notes: Path) -> Iterator[Trace]:
         for path, file in remote.tree(ref).items():
             if file.sha256 and file.sha256 not in named:
                 yield Trace(f"{remote.repo}@{ref}: {path}", "a file of an older version")
-    for commit, path in _noted(notes).items():
+    # Of the closed pull requests' commits a person is told instead: only by hand can they go.
+    told = {commit for ref in remote.refs().pulls for commit, _ in remote.commits(ref)}
+    for commit, path in ((commit, path) for commit, path in _noted(notes).items() if commit not in told):
         with remote.said("to ask for an old file"):
             there = remote.api.file_exists(remote.repo, path, repo_type=KIND, revision=commit)
         if there:
