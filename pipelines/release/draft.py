@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from mmtt import __version__
 from mmtt.files import file_sha256
 from mmtt.ids import digest
 from mmtt.layout import Layout
@@ -59,7 +60,7 @@ class Draft:
     def inputs(self) -> str:
         """The digest of all that decides its bytes."""
         return digest([
-            digest_of(self.layout.root), self.release.to_json(), self.answers.model_dump(mode="json"),
+            __version__, digest_of(self.layout.root), self.release.to_json(), self.answers.model_dump(mode="json"),
             self.recipe.model_dump(mode="json"), self.chosen.rows["record_id"].tolist(),
             [list(stone) for stone in self.removed], self.texts.by_record,
             None if self.before is None else file_sha256(self.before / CHECKSUMS),
