@@ -182,8 +182,9 @@ def hub_command(
     _tell(done.by_hand)
     _tell(done.left, err=True)
     if done.readers:
-        told = f"Readers who were let in: {done.readers}; send them private/notices/ of this version"
-        typer.echo(f"{told} (the Hub lists them on the settings page of {repo}).")
+        typer.echo(
+            f"Readers who were let in and are to be told: {done.readers}; the settings page of {repo} lists them."
+        )
     raise typer.Exit(2 if done.left else 0)
 
 

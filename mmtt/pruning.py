@@ -19,11 +19,11 @@ from mmtt.layout import Layout
 from mmtt.progress import Progress, silent
 from mmtt.release import (
     CHECKSUMS,
-    DATA,
-    MARKED,
+    CONFIGS,
+    OVERVIEW,
     RELEASE,
     REMOVED,
-    REPORTS,
+    SHEET,
     Tombstone,
     read_checksums,
     read_removed,
@@ -33,7 +33,7 @@ from mmtt.release import (
 from mmtt.rewriting import Goes, count, names_any, rewrite
 from mmtt.traces import search
 
-PAGES = ("overview.html", "contact-sheet.png")
+PAGES = (OVERVIEW, SHEET)
 _JOURNAL = ".pruned.json"
 _LINKED = re.compile(rf"(!?)\[([^\]]*)\]\((?:{'|'.join(map(re.escape, PAGES))})\)")
 Changed = Mapping[str, tuple[str, str]]  # SHA-256 before and after, by path
@@ -228,10 +228,9 @@ def _release(root: Path, folder: Path, tombstones: Sequence[Tombstone]) -> None:
 
 def _counted(told: dict[str, Any], folder: Path, _: Changed) -> dict[str, Any]:
     """Rows of each config by split, counted anew."""
-    homes = {"default": DATA, "raw_reports": REPORTS, "marked": MARKED}
     for config, splits in told["rows"].items():
         for split in [*splits]:
-            shards = (folder / homes[config]).glob(f"{split}-*.parquet")
+            shards = (folder / CONFIGS[config]).glob(f"{split}-*.parquet")
             splits[split] = sum(pq.read_metadata(path).num_rows for path in shards)
             if not splits[split]:
                 del splits[split]

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -33,10 +33,14 @@ RELEASE = "release.json"
 CHECKSUMS = "SHA256SUMS"
 REMOVED = "removed.csv"
 DATA, REPORTS, MARKED = "data", "reports", "marked"
+OVERVIEW, SHEET = "overview.html", "contact-sheet.png"
 # Configs of the Hub, and the folder of each; the first is what one gets without naming any.
 CONFIGS: Mapping[str, str] = MappingProxyType({"default": DATA, "raw_reports": REPORTS, "marked": MARKED})
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 _RECORD_ID = re.compile(r"[0-9a-f]{24}")
+
+
+Part = Literal["major", "minor", "patch"]
 
 
 class Version(NamedTuple):
@@ -57,6 +61,11 @@ class Version(NamedTuple):
         if found is None:
             raise UserError(f"'{text}' is no version like 1.2.0 (major.minor.patch).")
         return cls(*map(int, found.groups()))
+
+    def after(self, part: Part) -> "Version":
+        """Return the next version in which that part grew."""
+        grown = {"major": (self.major + 1, 0, 0), "minor": (self.major, self.minor + 1, 0)}
+        return Version(*grown.get(part, (self.major, self.minor, self.patch + 1)))
 
     def __str__(self) -> str:
         return ".".join(map(str, self))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mmtt.check import verify_all
 from mmtt.errors import MmttError
@@ -74,8 +75,6 @@ def _verify_rows(folder: Path) -> Iterator[tuple[str, str]]:
 
 def _verify_counts(folder: Path) -> Iterator[tuple[str, str]]:
     """The files that a reader of a config would find hold as many rows as the release says, in each split."""
-    import pyarrow.parquet as pq
-
     about = Release.load(folder)
     for config, where in CONFIGS.items():
         counted: Counter[str] = Counter()
@@ -90,8 +89,6 @@ def _verify_counts(folder: Path) -> Iterator[tuple[str, str]]:
 
 def _verify_marked(folder: Path) -> Iterator[tuple[str, str]]:
     """Every record is marked, where any is, and nothing else."""
-    import pyarrow.parquet as pq
-
     paths = sorted((folder / MARKED).glob("*.parquet"))
     if not paths:
         return

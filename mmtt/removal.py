@@ -17,6 +17,7 @@ from urllib.parse import quote
 from mmtt.errors import UserError
 from mmtt.files import write_atomically
 
+NOTICES = "notices"  # below private/: what readers of a release are to be told
 # What a search looks for: the fields of a removal, and what a trace calls them.
 KINDS = {
     "records": "a record_id", "photos": "the path of a photo", "subjects": "a name", "origin_ids": "an id at an origin",

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from mmtt.errors import UserError
 from mmtt.files import write_atomically
 from mmtt.release import REMOVED, Version, read_removed
-from mmtt.removal import Step, Trace
+from mmtt.removal import NOTICES, Step, Trace
 
 from ..release.draft import RELEASES
 from .hub import KIND, MAIN, Refs, Remote, RemoteFile
@@ -121,8 +121,8 @@ def purge_hub(dataset: Path, repo: str, confirm: Confirm, say: Say = print, *, o
     require_ready(dataset, staged.folder, on or date.today())
     private = dataset / "private"
     done = purge(staged, Remote(repo), private / "purge" / f"{repo.replace('/', '__')}.json", confirm, say)
-    if any((private / "notices").glob("*.md")):
-        say(f"{private / 'notices'} holds what everybody who has a copy is to be told: send it, nothing here does")
+    if any((private / NOTICES).glob("*.md")):
+        say(f"{private / NOTICES} holds what everybody who has a copy is to be told: send it, nothing here does")
     return done
 
 

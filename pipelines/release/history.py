@@ -10,7 +10,7 @@ import pandas as pd
 from mmtt.errors import UserError
 from mmtt.manifest import read_columns
 from mmtt.record import SCHEMA_VERSION
-from mmtt.release import DATA, MARKED, REMOVED, Release, Tombstone, Version, is_release, read_removed
+from mmtt.release import DATA, MARKED, REMOVED, Part, Release, Tombstone, Version, is_release, read_removed
 
 from .markdown import so_many
 
@@ -35,7 +35,7 @@ class Changes:
     unmarked: bool = False
 
     @property
-    def least(self) -> str:
+    def least(self) -> Part:
         """Which part of the version has to grow: major, minor or patch."""
         return "major" if self.moved or self.schema else "minor" if self.added else "patch"
 
@@ -142,20 +142,10 @@ def require_version(version: Version, before: Path | None, changes: Changes) -> 
     if before is None:
         return
     last = Version.parse(Release.load(before).version)
-    least = {
-        "major": Version(last.major + 1, 0, 0),
-        "minor": Version(last.major, last.minor + 1, 0),
-        "patch": Version(last.major, last.minor, last.patch + 1),
-    }[changes.least]
+    least = last.after(changes.least)
     if version < least:
         why = " ".join(changes.sentences())
         raise UserError(f"Since release {last}: {why} That asks for version {least} or later, not {version}.")
-
-
-def next_patch(root: Path) -> Version | None:
-    """Return the version after the newest release's, one patch up; None where nothing was released."""
-    found = releases(root)
-    return max(found)._replace(patch=max(found).patch + 1) if found else None
 
 
 def tombstones(

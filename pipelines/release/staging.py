@@ -20,7 +20,17 @@ from mmtt.files import lock, sync, write_atomically
 from mmtt.layout import Layout
 from mmtt.progress import Progress
 from mmtt.recipe import Recipe
-from mmtt.release import CHECKSUMS, RELEASE, REMOVED, Version, checksums, write_checksums, write_removed
+from mmtt.release import (
+    CHECKSUMS,
+    OVERVIEW,
+    RELEASE,
+    REMOVED,
+    SHEET,
+    Version,
+    checksums,
+    write_checksums,
+    write_removed,
+)
 
 from ..overview import write_overview
 from ..overview.sheet import contact_sheet
@@ -29,7 +39,7 @@ from .audited import audit_release
 from .draft import RELEASES, Draft, draft
 
 _INPUTS = ".inputs"
-AUDITS, OVERVIEW, SHEET = "audits.json", "overview.html", "contact-sheet.png"
+AUDITS = "audits.json"
 Mark = Callable[[Path, Path | None], object]  # writes `marked/` into a staged release; the release before may help
 
 
@@ -117,7 +127,6 @@ def _document(made: Draft, audits: list[dict[str, Any]]) -> None:
 def _finish(made: Draft) -> None:
     """Write the checksums, and give the folder its name."""
     (made.staged / _INPUTS).unlink()
-    (made.staged / "data" / ".lock").unlink(missing_ok=True)
     write_atomically(made.staged / CHECKSUMS, write_checksums(checksums(made.staged)).encode())
     made.staged.rename(made.folder)
     sync(made.folder.parent)

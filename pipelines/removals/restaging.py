@@ -14,15 +14,14 @@ from mmtt.files import write_atomically
 from mmtt.layout import Layout
 from mmtt.progress import Progress
 from mmtt.recipe import Recipe
-from mmtt.release import MARKED, REMOVED, Release, Version, read_removed
-from mmtt.removal import Removal, Step
+from mmtt.release import MARKED, REMOVED, Part, Release, Version, read_removed
+from mmtt.removal import NOTICES, Removal, Step
 
 from ..release import answers, history, staging
 from ..release.draft import RELEASES, draft
 from . import rows
 
 _GONE = ".gone"
-_NOTICES = "notices"
 Mark = Callable[[Path, Path | None], object]
 
 
@@ -89,9 +88,9 @@ def _is_empty(layout: Layout) -> bool:
 
 def _next(layout: Layout, recipe: Recipe, last: Version, on: date, *, marked: bool) -> Version:
     """The least version that what changed since the last asks for: the dataset may have grown, too."""
-    patch = last._replace(patch=last.patch + 1)
     faults = []
-    for version in (patch, Version(last.major, last.minor + 1, 0), Version(last.major + 1, 0, 0)):
+    parts: tuple[Part, ...] = ("patch", "minor", "major")
+    for version in map(last.after, parts):
         try:
             draft(layout, recipe, version, on, marked=marked)
         except UserError as error:
@@ -119,7 +118,7 @@ def _remove(folder: Path) -> None:
 def _notify(layout: Layout, folder: Path) -> Step:
     """Write what is to be told to everybody who has a copy; it names nobody."""
     text = notice(folder, answers.load(layout.root))
-    path = layout.lineage.parent / _NOTICES / f"{folder.name}.md"
+    path = layout.lineage.parent / NOTICES / f"{folder.name}.md"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.encode())
     where = path.relative_to(layout.root).as_posix()

@@ -12,19 +12,12 @@ from mmtt.removal import journal
 from pipelines import cli_publish
 from pipelines.publish.purge import purge_hub
 from tests.factories import answered, make_record, stored_dataset
-from tests.support.hub import CURATOR, hub
+from tests.support.hub import CURATOR
 from tests.support.releases import write_release
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 AGREED = "manipulation redistribution"
 TODAY = date.today()
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    with hub(tmp_path / "hub") as state:
-        state.enter(monkeypatch)
-        yield state
 
 
 def dataset(root, consent=AGREED, expiry=None):

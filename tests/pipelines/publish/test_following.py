@@ -8,19 +8,12 @@ from mmtt.release import Tombstone
 from pipelines.publish.hub import Remote
 from pipelines.publish.publish import publish
 from pipelines.publish.staged import Staged
-from tests.support.hub import STRANGER, hub
+from tests.support.hub import STRANGER
 from tests.support.releases import some_records, write_release
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 REPO, TRAIN, TEST = "lab/faces", "train-00000-of-00002", "test-00001-of-00002"
 STONE = Tombstone("a" * 24, "1.0.0", "erasure")
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    with hub(tmp_path / "hub") as state:
-        state.enter(monkeypatch)
-        yield state
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pipelines.publish.publish import publish
 from pipelines.publish.remote import verify_remote
 from pipelines.publish.staged import Staged
 from tests.support.faulty_proxy import Fault
-from tests.support.hub import CURATOR, READER, STRANGER, hub
+from tests.support.hub import CURATOR, READER, STRANGER
 from tests.support.hub_store import Refusal
 from tests.support.releases import some_records, write_release
 
@@ -26,13 +26,6 @@ from tests.support.releases import some_records, write_release
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 REPO = "lab/faces"
 TRAIN, MORE, TEST = "train-00000-of-00002", "train-00001-of-00002", "test-00001-of-00002"
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    with hub(tmp_path / "hub") as state:
-        state.enter(monkeypatch)
-        yield state
 
 
 @pytest.fixture

@@ -9,20 +9,13 @@ from pipelines.publish.remote import verify_remote
 from pipelines.publish.staged import Staged
 from pipelines.publish.traces import remote_traces
 from tests.support.faulty_proxy import Fault
-from tests.support.hub import STRANGER, hub
+from tests.support.hub import STRANGER
 from tests.support.releases import some_records, write_release
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 REPO = "lab/faces"
 TRAIN, TEST = "train-00000-of-00002", "test-00001-of-00002"
 SPARED = {"removed.csv": {"a record_id"}}
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    with hub(tmp_path / "hub") as state:
-        state.enter(monkeypatch)
-        yield state
 
 
 def quiet(_):
